@@ -1,0 +1,16 @@
+//! A bounded map of sessions that expire: the table, the eviction hand and the account of room, put together.
+//!
+//! Nothing here calls out: what left the cache is handed up in [`Departures`], and the context tells whom it concerns
+//! once the update is over.
+#![forbid(unsafe_code)]
+
+#[allow(clippy::module_inception)]
+mod cache;
+mod capacity;
+mod departures;
+mod recent;
+
+pub(crate) use cache::{Cache, CacheInsert, Found, Refusal, Wanted};
+pub(crate) use capacity::MAX_CAPACITY;
+pub(crate) use departures::Departures;
+pub use departures::RemoveReason;

@@ -1,0 +1,208 @@
+//! The context itself: its parts, its settings and its end.
+
+use super::events::Events;
+use super::stats::{Counter, Counters};
+use super::{ContextBuilder, ExternalStore, HandshakeEvent, SessionCacheMode, Stats};
+use crate::cache::{Cache, RemoveReason};
+use crate::clock::{Clock, Timestamp};
+use crate::epoch::{self, Guard};
+use crate::error::CapacityError;
+use crate::session::{Payload, Session, SessionBuilder, SessionKey};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One cache of sessions with its modes, callbacks and counters: the session half of an `SSL_CTX`.
+///
+/// Share it in an [`Arc`]: every method takes `&self` and may be called from any thread and from inside any callback.
+/// No lookup takes a lock; no callback, store or clock runs while an update is under way.
+///
+/// ```
+/// use resumption::{ProtocolVersion, Secret, SessionContext, SessionId, SessionIdContext, SessionKey};
+/// use std::sync::Arc;
+///
+/// let context = SessionContext::<Secret>::new();
+/// let policy = SessionIdContext::new(b"www: no client certificates")?;
+/// let key = SessionKey::new(ProtocolVersion::TLS1_3, SessionId::new(&[9; 32])?);
+/// context.add_session(Arc::new(context.session(key).id_context(policy).build(Secret::from(vec![1, 2, 3]))))?;
+///
+/// let guard = context.pin();
+/// let borrowed = context.lookup(&key, &policy, &guard).expect("just added"); // get0
+/// assert_eq!(borrowed.payload().as_bytes(), [1, 2, 3]);
+///
+/// let taken = context.take(&key, &policy).expect("nobody else took it"); // exactly once
+/// assert!(context.take(&key, &policy).is_none());
+/// assert_eq!(borrowed.payload().as_bytes(), taken.payload().as_bytes()); // the borrow still stands
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct SessionContext<T: Payload> {
+    pub(super) cache: Cache<T>,
+    pub(super) events: Events<T>,
+    pub(super) external: Option<Box<dyn ExternalStore<T>>>,
+    pub(super) counters: Counters,
+    pub(super) max_session_bytes: usize,
+    clock: Arc<dyn Clock>,
+    mode: AtomicU32,
+    timeout: AtomicU64,
+}
+
+impl<T: Payload> SessionContext<T> {
+    /// A context with OpenSSL's defaults: mode SERVER, 20,480 sessions, and the manual's timeout of 300 seconds.
+    ///
+    /// # Panics
+    ///
+    /// When the 440 KB of the table cannot be allocated. [`builder`](Self::builder) returns an error instead.
+    pub fn new() -> Self {
+        match Self::builder().build() {
+            Ok(context) => context,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Starts building a context.
+    pub fn builder() -> ContextBuilder<T> {
+        ContextBuilder::new()
+    }
+
+    pub(super) fn from_parts(cache: Cache<T>, builder: ContextBuilder<T>) -> Self {
+        Self {
+            cache,
+            events: builder.events,
+            external: builder.external,
+            counters: Counters::new(),
+            max_session_bytes: builder.max_session_bytes,
+            clock: builder.clock,
+            mode: AtomicU32::new(builder.mode.bits()),
+            timeout: AtomicU64::new(builder.timeout.as_secs()),
+        }
+    }
+
+    /// Pins the current thread; the same as [`resumption::pin`](crate::pin).
+    #[inline]
+    pub fn pin(&self) -> Guard {
+        epoch::pin()
+    }
+
+    /// Starts a session with this key, created now and living for the context's timeout.
+    pub fn session(&self, key: SessionKey) -> SessionBuilder {
+        Session::<T>::builder(key).time(self.now()).timeout(self.effective_timeout())
+    }
+
+    /// The present second, by the context's clock.
+    #[inline]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What the context does by itself (`SSL_CTX_get_session_cache_mode`).
+    #[inline]
+    pub fn mode(&self) -> SessionCacheMode {
+        SessionCacheMode::from_bits(self.mode.load(Ordering::Relaxed))
+    }
+
+    /// Sets the mode, all bits at once, and returns the previous one (`SSL_CTX_set_session_cache_mode`).
+    pub fn set_mode(&self, mode: SessionCacheMode) -> SessionCacheMode {
+        SessionCacheMode::from_bits(self.mode.swap(mode.bits(), Ordering::Relaxed))
+    }
+
+    /// The timeout of new sessions, as it was set (`SSL_CTX_get_timeout`).
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout.load(Ordering::Relaxed))
+    }
+
+    /// Sets the timeout of sessions started from now on, in whole seconds, and returns the previous one
+    /// (`SSL_CTX_set_timeout`). Zero means the default, 300 seconds. Sessions that exist keep theirs.
+    pub fn set_timeout(&self, timeout: Duration) -> Duration {
+        Duration::from_secs(self.timeout.swap(timeout.as_secs(), Ordering::Relaxed))
+    }
+
+    fn effective_timeout(&self) -> Duration {
+        Some(self.timeout()).filter(|t| !t.is_zero()).unwrap_or(ContextBuilder::<T>::DEFAULT_TIMEOUT)
+    }
+
+    /// How many sessions the context may hold (`SSL_CTX_sess_get_cache_size`).
+    pub fn capacity(&self) -> usize {
+        self.cache.capacity()
+    }
+
+    /// Sets the capacity and returns the previous one (`SSL_CTX_sess_set_cache_size`). What is over a lowered capacity
+    /// is evicted before the call returns.
+    ///
+    /// # Errors
+    ///
+    /// [`CapacityError`] for more sessions than the context was built for, and for zero (unlimited), with nothing
+    /// changed.
+    pub fn set_capacity(&self, sessions: usize) -> Result<usize, CapacityError> {
+        let built = self.cache.built();
+        if sessions == 0 || sessions > built {
+            return Err(CapacityError::AboveBuilt { asked: sessions, built });
+        }
+        let mut departures = self.departures();
+        let guard = self.pin();
+        let previous = self.cache.set_capacity(sessions, self.now(), &mut departures, &guard);
+        self.counters.add(Counter::CacheFull, departures.evicted() as u64, guard.thread());
+        drop(guard);
+        self.announce(departures);
+        Ok(previous)
+    }
+
+    /// Sessions in the internal cache, expired ones included (`SSL_CTX_sess_number`). Includes those that other threads
+    /// are adding at this instant.
+    pub fn len(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Whether the internal cache is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the internal cache has a session with this key, be it expired, marked or of another context
+    /// (`SSL_has_matching_session_id`). Counts nothing.
+    pub fn contains(&self, key: &SessionKey) -> bool {
+        self.cache.contains(key, &self.pin())
+    }
+
+    /// Calls `visit` for each session in the internal cache, in no particular order. Sessions that come or go meanwhile
+    /// may be visited or not; one that stays is visited once.
+    pub fn for_each(&self, guard: &Guard, mut visit: impl FnMut(&Session<T>)) {
+        for bucket in 0..self.cache.buckets() {
+            self.cache.visit(bucket, guard, &mut visit);
+        }
+    }
+
+    /// The counters (`SSL_CTX_sess_number(3)`). Sums over a block for each thread: some microseconds.
+    pub fn stats(&self) -> Stats {
+        self.counters.read(self.len())
+    }
+
+    /// Counts a handshake that an adapter drives.
+    pub fn record(&self, event: HandshakeEvent) {
+        self.counters.count(event.into(), self.pin().thread());
+    }
+}
+
+impl<T: Payload> Default for SessionContext<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Payload> Drop for SessionContext<T> {
+    /// Flushes every session, telling the remove callback. Borrows under guards and owned references stay valid.
+    fn drop(&mut self) {
+        self.sweep(|_, _| Some(RemoveReason::ContextDropped));
+    }
+}
+
+impl<T: Payload> fmt::Debug for SessionContext<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionContext")
+            .field("sessions", &self.len())
+            .field("capacity", &self.capacity())
+            .field("mode", &self.mode())
+            .field("timeout", &self.timeout())
+            .finish_non_exhaustive()
+    }
+}

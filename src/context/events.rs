@@ -1,0 +1,46 @@
+//! The callbacks, and the one place that calls them.
+
+use super::SessionContext;
+use crate::cache::{Departures, RemoveReason};
+use crate::session::{Session, SessionKey};
+use std::sync::Arc;
+
+pub(super) type OnNew<T> = dyn Fn(&SessionContext<T>, &Arc<Session<T>>) + Send + Sync;
+pub(super) type OnGet<T> = dyn Fn(&SessionContext<T>, &SessionKey) -> Option<Arc<Session<T>>> + Send + Sync;
+pub(super) type OnRemove<T> = dyn Fn(&SessionContext<T>, &Arc<Session<T>>, RemoveReason) + Send + Sync;
+
+/// The callbacks of a context.
+pub(super) struct Events<T: crate::Payload> {
+    pub(super) on_new: Option<Box<OnNew<T>>>,
+    pub(super) on_get: Option<Box<OnGet<T>>>,
+    pub(super) on_remove: Option<Box<OnRemove<T>>>,
+}
+
+impl<T: crate::Payload> Default for Events<T> {
+    fn default() -> Self {
+        Self { on_new: None, on_get: None, on_remove: None }
+    }
+}
+
+impl<T: crate::Payload> SessionContext<T> {
+    /// A list for what an operation removes, empty of cost when nobody listens.
+    pub(super) fn departures(&self) -> Departures<T> {
+        Departures::new(self.events.on_remove.is_some() || self.external.is_some())
+    }
+
+    /// Tells everyone concerned about the sessions that left. Called when the update is over and nothing is held.
+    pub(super) fn announce(&self, mut departures: Departures<T>) {
+        for (session, reason) in departures.drain() {
+            self.announce_removal(&session, reason);
+        }
+    }
+
+    pub(super) fn announce_removal(&self, session: &Arc<Session<T>>, reason: RemoveReason) {
+        if let Some(external) = self.external.as_deref().filter(|_| reason.concerns_external()) {
+            external.remove(&session.key());
+        }
+        if let Some(on_remove) = &self.events.on_remove {
+            on_remove(self, session, reason);
+        }
+    }
+}

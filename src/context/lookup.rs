@@ -1,0 +1,274 @@
+//! Looking up and taking. What is not a hit in the table leaves the inlined path at once.
+
+use super::stats::Counter;
+use super::{SessionCacheMode, SessionContext};
+use crate::cache::{Found, Refusal, RemoveReason, Wanted};
+use crate::clock::Timestamp;
+use crate::epoch::Guard;
+use crate::session::{Payload, Session, SessionIdContext, SessionKey};
+use std::sync::Arc;
+
+impl<T: Payload> SessionContext<T> {
+    /// The session to resume (get0): borrowed from the guard, no reference count is touched.
+    ///
+    /// First the internal table, unless the mode says NO_INTERNAL_LOOKUP; then the get callback and the external store,
+    /// whose result is stored internally unless the mode says NO_INTERNAL_STORE; then the checks: the session must not
+    /// be marked, must belong to `id_context`, and must not have expired. `None` is a miss; [`stats`](Self::stats)
+    /// counts the reason.
+    ///
+    /// An expired session of TLS 1.2 or older is removed on the way, as OpenSSL does. In the table a lookup is
+    /// wait-free and expected O(1).
+    #[inline]
+    pub fn lookup<'g>(
+        &self,
+        key: &SessionKey,
+        id_context: &SessionIdContext,
+        guard: &'g Guard,
+    ) -> Option<&'g Session<T>> {
+        self.lookup_at(key, id_context, self.now(), guard)
+    }
+
+    /// As [`lookup`](Self::lookup), for callers that know the time: saves reading the clock, about 5 ns. A `now` that
+    /// lags behind lets sessions live as much longer.
+    #[inline]
+    pub fn lookup_at<'g>(
+        &self,
+        key: &SessionKey,
+        id_context: &SessionIdContext,
+        now: Timestamp,
+        guard: &'g Guard,
+    ) -> Option<&'g Session<T>> {
+        let wanted = Wanted { key, context: id_context, now };
+        let mode = self.mode();
+        if mode.looks_inside() {
+            match self.cache.find(wanted, guard) {
+                Found::Session(member) => {
+                    member.header().raise_mark();
+                    if mode.contains(SessionCacheMode::UPDATE_TIME) {
+                        member.header().set_expiry(member.session().expiry_if_used_at(now));
+                    }
+                    self.counters.count(Counter::Hit, guard.thread());
+                    return Some(member.session());
+                }
+                other => return self.lookup_missed(&other, wanted, guard).map(|session| guard.lend(session)),
+            }
+        }
+        self.lookup_outside(wanted, Refusal::Unknown, guard).map(|session| guard.lend(session))
+    }
+
+    /// As [`lookup`](Self::lookup), with a counted reference that outlives any guard (get1).
+    pub fn lookup_arc(&self, key: &SessionKey, id_context: &SessionIdContext) -> Option<Arc<Session<T>>> {
+        let guard = self.pin();
+        let wanted = Wanted { key, context: id_context, now: self.now() };
+        let mode = self.mode();
+        if mode.looks_inside() {
+            match self.cache.find(wanted, &guard) {
+                Found::Session(member) => {
+                    member.header().raise_mark();
+                    if mode.contains(SessionCacheMode::UPDATE_TIME) {
+                        member.header().set_expiry(member.session().expiry_if_used_at(wanted.now));
+                    }
+                    self.counters.count(Counter::Hit, guard.thread());
+                    return Some(member.to_arc());
+                }
+                other => return self.lookup_missed(&other, wanted, &guard),
+            }
+        }
+        self.lookup_outside(wanted, Refusal::Unknown, &guard)
+    }
+
+    /// What follows when the table does not have the session, or must not hand it out.
+    #[cold]
+    fn lookup_missed(
+        &self,
+        found: &Found<'_, '_, T>,
+        wanted: Wanted<'_>,
+        guard: &Guard,
+    ) -> Option<Arc<Session<T>>> {
+        match *found {
+            Found::Session(_) => None,
+            Found::Refused(..) => {
+                self.refuse(found, guard);
+                None
+            }
+            Found::Absent(absence) => {
+                self.counters.count(Counter::Misses, guard.thread());
+                self.lookup_outside(wanted, absence, guard)
+            }
+        }
+    }
+
+    /// Counts a session that was found and is not handed out. An expired one is removed where OpenSSL removes it: on
+    /// the way of the session id, not of the ticket.
+    fn refuse(&self, found: &Found<'_, '_, T>, guard: &Guard) {
+        let Found::Refused(member, refusal) = *found else { return };
+        self.counters.count(refusal.into(), guard.thread());
+        if refusal != Refusal::Expired {
+            return;
+        }
+        self.counters.count(Counter::Timeouts, guard.thread());
+        if member.session().version().has_tickets_only() {
+            return;
+        }
+        if let Some(expired) = self.cache.expire(member, guard) {
+            expired.session().mark_not_resumable();
+            self.announce_removal(&expired.to_arc(), RemoveReason::Expired);
+        }
+    }
+
+    /// Asks the get callback and the external store, after the table (or instead of it).
+    #[cold]
+    fn lookup_outside(&self, wanted: Wanted<'_>, absence: Refusal, guard: &Guard) -> Option<Arc<Session<T>>> {
+        let mode = self.mode();
+        if mode.is_off() {
+            self.counters.count(Counter::Mode, guard.thread());
+            return None;
+        }
+        let from_callback = self.events.on_get.as_ref().and_then(|on_get| on_get(self, wanted.key));
+        let external = from_callback.is_none();
+        let from_store = || self.external.as_deref().and_then(|store| store.get(wanted.key));
+        let Some(session) = from_callback.or_else(from_store) else {
+            self.counters.count(absence.into(), guard.thread());
+            return None;
+        };
+        if session.is_resumable() {
+            self.counters.count(Counter::CbHits, guard.thread());
+            if !mode.contains(SessionCacheMode::NO_INTERNAL_STORE) {
+                let renew =
+                    mode.contains(SessionCacheMode::UPDATE_TIME) && wanted.now <= session.expires_at();
+                let from = if renew { wanted.now } else { session.time() };
+                // One that cannot be stored is used all the same.
+                let _ =
+                    self.insert(Arc::clone(&session), session.expiry_if_used_at(from), external, wanted.now);
+            }
+        }
+        self.admit(session, wanted, absence, guard)
+    }
+
+    /// Checks a session that came from outside, and counts it.
+    fn admit(
+        &self,
+        session: Arc<Session<T>>,
+        wanted: Wanted<'_>,
+        absence: Refusal,
+        guard: &Guard,
+    ) -> Option<Arc<Session<T>>> {
+        let Some(refusal) = outside_refusal(&session, wanted, absence) else {
+            self.counters.count(Counter::ExternalHit, guard.thread());
+            return Some(session);
+        };
+        self.counters.count(refusal.into(), guard.thread());
+        if refusal == Refusal::Expired {
+            self.counters.count(Counter::Timeouts, guard.thread());
+            if !session.version().has_tickets_only() {
+                self.remove_session_because(&session, RemoveReason::Expired);
+            }
+        }
+        None
+    }
+
+    /// Removes the session and returns it, to exactly one of all callers: single use, as TLS 1.3 tickets and 0-RTT
+    /// need it (RFC 8446, sections 8.1 and C.4). The checks are those of [`lookup`](Self::lookup); a session that fails
+    /// them stays.
+    ///
+    /// The session is marked not resumable and the remove callback is told [`Consumed`](RemoveReason::Consumed). With an
+    /// external store, a session that may be in both tiers is won in both, or not at all. Lock-free, expected O(1).
+    pub fn take(&self, key: &SessionKey, id_context: &SessionIdContext) -> Option<Arc<Session<T>>> {
+        let guard = self.pin();
+        let wanted = Wanted { key, context: id_context, now: self.now() };
+        self.take_wanted(wanted, &guard, |taken| taken.to_arc(), |session| session)
+    }
+
+    /// As [`take`](Self::take), borrowed from the guard: no reference count is touched.
+    pub fn take_borrowed<'g>(
+        &self,
+        key: &SessionKey,
+        id_context: &SessionIdContext,
+        guard: &'g Guard,
+    ) -> Option<&'g Session<T>> {
+        let wanted = Wanted { key, context: id_context, now: self.now() };
+        self.take_wanted(wanted, guard, |taken| taken.session(), |session| guard.lend(session))
+    }
+
+    fn take_wanted<'g, R>(
+        &self,
+        wanted: Wanted<'_>,
+        guard: &'g Guard,
+        inside: impl FnOnce(crate::table::Unlinked<'g, T>) -> R,
+        outside: impl FnOnce(Arc<Session<T>>) -> R,
+    ) -> Option<R> {
+        if !self.mode().looks_inside() {
+            return self.take_outside(wanted, Refusal::Unknown, guard).map(outside);
+        }
+        match self.cache.take(wanted, guard) {
+            Ok(taken) => {
+                taken.session().mark_not_resumable();
+                if taken.header().is_external() {
+                    // Another process, or a thread that found only the external copy, may have been first.
+                    let won = self.external.as_deref().is_none_or(|store| store.take(wanted.key).is_some());
+                    if !won {
+                        self.counters.count(Counter::Consumed, guard.thread());
+                        return None;
+                    }
+                }
+                self.counters.count(Counter::Hit, guard.thread());
+                if self.events.on_remove.is_some() || self.external.is_some() {
+                    self.announce_removal(&taken.to_arc(), RemoveReason::Consumed);
+                }
+                Some(inside(taken))
+            }
+            Err(Found::Absent(absence)) => {
+                self.counters.count(Counter::Misses, guard.thread());
+                self.take_outside(wanted, absence, guard).map(outside)
+            }
+            Err(refused) => {
+                self.refuse(&refused, guard);
+                None
+            }
+        }
+    }
+
+    #[cold]
+    fn take_outside(&self, wanted: Wanted<'_>, absence: Refusal, guard: &Guard) -> Option<Arc<Session<T>>> {
+        if self.mode().is_off() {
+            self.counters.count(Counter::Mode, guard.thread());
+            return None;
+        }
+        let taken = self.external.as_deref().and_then(|store| Some((store, store.take(wanted.key)?)));
+        let Some((store, session)) = taken else {
+            self.counters.count(absence.into(), guard.thread());
+            return None;
+        };
+        if session.is_resumable() {
+            self.counters.count(Counter::CbHits, guard.thread());
+        }
+        if outside_refusal(&session, wanted, absence) == Some(Refusal::OtherContext) {
+            // A session that fails the check stays where it was.
+            store.put(&session);
+        }
+        let session = self.admit(session, wanted, absence, guard)?;
+        session.mark_not_resumable();
+        // A copy that a lookup has stored here meanwhile must not be found any more.
+        self.cache.remove(wanted.key, guard);
+        self.announce_removal(&session, RemoveReason::Consumed);
+        Some(session)
+    }
+}
+
+/// Why a session that came from outside must not be resumed. A session with another id than the one asked for counts as
+/// not found: whoever resumed it would answer with an id that the client does not know.
+fn outside_refusal<T>(session: &Session<T>, wanted: Wanted<'_>, absence: Refusal) -> Option<Refusal> {
+    if !session.is_resumable() {
+        return Some(Refusal::Marked);
+    }
+    if session.id() != *wanted.key.id() {
+        return Some(absence);
+    }
+    if session.version() != wanted.key.version() {
+        return Some(Refusal::OtherVersion);
+    }
+    if session.id_context() != wanted.context {
+        return Some(Refusal::OtherContext);
+    }
+    (wanted.now > session.expires_at()).then_some(Refusal::Expired)
+}

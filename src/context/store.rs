@@ -1,0 +1,169 @@
+//! Adding, removing, flushing.
+
+use super::stats::Counter;
+use super::{SessionCacheMode, SessionContext, Side};
+use crate::cache::{CacheInsert, RemoveReason};
+use crate::clock::Timestamp;
+use crate::error::AddError;
+use crate::session::{Header, Payload, Session, SessionIdContext};
+use std::sync::Arc;
+
+/// What adding a session did.
+#[derive(Clone, Debug)]
+pub enum Added<T> {
+    /// No session had the key.
+    Added,
+    /// Another session had the key and has left the cache. It is not marked, and the remove callback does not fire.
+    Replaced(Arc<Session<T>>),
+    /// This very session is cached already; nothing changed.
+    Unchanged,
+}
+
+/// What the store step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stored {
+    /// The session is in the internal cache.
+    pub internal: bool,
+    /// The new callback and the external store were told of it.
+    pub announced: bool,
+}
+
+/// Where a flush that walks the table lets reclamation catch up.
+const BUCKETS_PER_PIN: usize = 256;
+
+impl<T: Payload> SessionContext<T> {
+    /// Adds a session (`SSL_CTX_add_session`), whatever the mode says. A full cache evicts another.
+    ///
+    /// Expired sessions and those marked not resumable are accepted, and never found. Expected O(1).
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`], with nothing changed.
+    pub fn add_session(&self, session: Arc<Session<T>>) -> Result<Added<T>, AddError> {
+        let expiry = session.expires_at();
+        Ok(match self.insert(session, expiry, false, self.now())? {
+            CacheInsert::Added => Added::Added,
+            CacheInsert::Replaced(old) => Added::Replaced(old),
+            CacheInsert::Unchanged => Added::Unchanged,
+        })
+    }
+
+    /// The store step of a handshake that has established a session, or of a ticket that was issued or received: adds
+    /// it as the mode says, and tells the new callback and the external store.
+    ///
+    /// Nothing happens for a session that is marked not resumable or when the mode lacks the side's bit.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`], with nothing changed and nobody told.
+    pub fn store_session(&self, session: Arc<Session<T>>, side: Side) -> Result<Stored, AddError> {
+        let mode = self.mode();
+        if !session.is_resumable() || !mode.stores_for(side) {
+            return Ok(Stored { internal: false, announced: false });
+        }
+        self.check_weight(&session)?;
+        let external = self.external.as_deref();
+        let internal = !mode.contains(SessionCacheMode::NO_INTERNAL_STORE);
+        if internal {
+            // The membership is flagged before the external store is told: from the first instant in which two tiers
+            // may hold the session, a take must win in both.
+            self.insert(Arc::clone(&session), session.expires_at(), external.is_some(), self.now())?;
+        }
+        if external.is_some_and(|external| !external.put(&session)) && internal {
+            self.cache.clear_external(&session, &self.pin());
+        }
+        if let Some(on_new) = &self.events.on_new {
+            on_new(self, &session);
+        }
+        Ok(Stored { internal, announced: true })
+    }
+
+    /// Inserts, and announces what had to go.
+    pub(super) fn insert(
+        &self,
+        session: Arc<Session<T>>,
+        expiry: Timestamp,
+        external: bool,
+        now: Timestamp,
+    ) -> Result<CacheInsert<T>, AddError> {
+        self.check_weight(&session)?;
+        let mut departures = self.departures();
+        let guard = self.pin();
+        let inserted = self.cache.insert(session, expiry, external, now, &mut departures, &guard)?;
+        self.counters.add(Counter::CacheFull, departures.evicted() as u64, guard.thread());
+        drop(guard);
+        self.announce(departures);
+        Ok(inserted)
+    }
+
+    fn check_weight(&self, session: &Session<T>) -> Result<(), AddError> {
+        let (weight, limit) = (session.weight(), self.max_session_bytes);
+        if weight > limit { Err(AddError::TooLarge { weight, limit }) } else { Ok(()) }
+    }
+
+    /// Removes the session with this one's key (`SSL_CTX_remove_session`); `true` if there was one.
+    ///
+    /// In every case this session is marked not resumable and the remove callback fires with it, so that an external
+    /// cache hears of it too. If another object had the key, it leaves the cache unmarked.
+    pub fn remove_session(&self, session: &Arc<Session<T>>) -> bool {
+        self.remove_session_because(session, RemoveReason::Removed)
+    }
+
+    /// As [`remove_session`](Self::remove_session), with the reason that the remove callback is told: for adapters
+    /// that remove on an unclean close or a fatal alert.
+    pub fn remove_session_because(&self, session: &Arc<Session<T>>, reason: RemoveReason) -> bool {
+        let removed = {
+            let guard = self.pin();
+            // Marked first: whoever finds it between the two is refused.
+            session.mark_not_resumable();
+            self.cache.remove(&session.key(), &guard).is_some()
+        };
+        self.announce_removal(session, reason);
+        removed
+    }
+
+    /// Removes the sessions that have expired at `now` (`SSL_CTX_flush_sessions`): those whose last second lies before
+    /// it. Returns how many. Each is marked not resumable, and the remove callback is told, with the reason
+    /// [`Expired`](RemoveReason::Expired), or [`Flushed`](RemoveReason::Flushed) where `now` is ahead of the clock and
+    /// the session was still valid.
+    ///
+    /// Walks the table; other threads go on meanwhile.
+    pub fn flush_sessions(&self, now: Timestamp) -> usize {
+        let clock = self.now();
+        self.sweep(|header, _| {
+            let expiry = header.expires_at();
+            (now > expiry).then_some(if clock > expiry {
+                RemoveReason::Expired
+            } else {
+                RemoveReason::Flushed
+            })
+        })
+    }
+
+    /// Removes every session, as `SSL_CTX_flush_sessions` with a time of zero. Returns how many.
+    pub fn flush_all(&self) -> usize {
+        self.sweep(|_, _| Some(RemoveReason::Flushed))
+    }
+
+    /// Removes every session of a session id context: what a change of policy asks for. Returns how many.
+    pub fn purge(&self, id_context: &SessionIdContext) -> usize {
+        self.sweep(|_, session| (session.id_context() == id_context).then_some(RemoveReason::Purged))
+    }
+
+    pub(super) fn sweep(&self, reason: impl Fn(&Header, &Session<T>) -> Option<RemoveReason>) -> usize {
+        let mut removed = 0;
+        let buckets = self.cache.buckets();
+        for from in (0..buckets).step_by(BUCKETS_PER_PIN) {
+            let mut departures = self.departures();
+            {
+                let guard = self.pin();
+                for bucket in from..buckets.min(from + BUCKETS_PER_PIN) {
+                    removed += self.cache.sweep(bucket, &reason, &mut departures, &guard);
+                }
+            }
+            self.announce(departures);
+        }
+        removed
+    }
+}

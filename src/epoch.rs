@@ -1,0 +1,159 @@
+//! Pin, guard, retire: the only module that names crossbeam-epoch.
+//!
+//! One collector serves this crate: not the process-wide default, whose guards other crates may hold for long while our
+//! secrets wait, and not one per context, since a guard of one would then have to be checked against another.
+
+use crate::session::Header;
+use crate::thread_index::ThreadIndex;
+use crossbeam_epoch::{Collector, LocalHandle};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::{Arc, LazyLock};
+
+static COLLECTOR: LazyLock<Collector> = LazyLock::new(Collector::new);
+
+struct Participant {
+    handle: LocalHandle,
+    index: ThreadIndex,
+}
+
+thread_local! {
+    static PARTICIPANT: Participant =
+        Participant { handle: COLLECTOR.register(), index: ThreadIndex::acquire() };
+}
+
+/// Threads beyond this number share what is otherwise a thread's own.
+const UNKNOWN_THREAD: usize = usize::MAX;
+
+/// Pins the current thread: sessions borrowed under the guard stay readable until it is dropped.
+///
+/// The same as [`SessionContext::pin`](crate::SessionContext::pin): a guard is good for every context. Costs one full
+/// memory barrier (about 7 ns) for the first guard of a thread and next to nothing for a nested one, so one guard over
+/// many lookups is the fast way.
+#[inline]
+pub fn pin() -> Guard {
+    PARTICIPANT
+        .try_with(|own| Guard { inner: own.handle.pin(), thread: own.index.get(), _not_send: PhantomData })
+        .unwrap_or_else(|_| late_guard())
+}
+
+/// A guard for a thread whose own participant is gone already: its thread-locals are being destroyed.
+#[cold]
+fn late_guard() -> Guard {
+    Guard { inner: COLLECTOR.register().pin(), thread: UNKNOWN_THREAD, _not_send: PhantomData }
+}
+
+/// Gives back what the current thread has retired, as far as other threads' guards allow.
+///
+/// For event loops to call before they sleep: an idle thread would otherwise keep the last sessions it removed, wiped
+/// only when some thread next collects. Never blocks; does nothing useful while the current thread holds a guard.
+pub fn idle() {
+    // The epoch moves at most once per collection and has to move twice before what was just retired may go.
+    for _ in 0..3 {
+        pin().flush();
+    }
+}
+
+/// Keeps what is borrowed from the cache readable. Made by [`pin`] or
+/// [`SessionContext::pin`](crate::SessionContext::pin).
+///
+/// While a guard lives, nothing that was reachable when it was made is freed, in this thread or any other: hold it for
+/// a batch of lookups, not for a connection. It is not `Send`, so it cannot live across an `.await` of a task that
+/// moves between threads, and every borrow ends before [`repin`](Self::repin) or the end of the guard.
+///
+/// A borrow cannot outlive its guard:
+///
+/// ```compile_fail,E0597
+/// # use resumption::{ProtocolVersion, Session, SessionContext, SessionId, SessionIdContext, SessionKey};
+/// # let context = SessionContext::<u64>::new();
+/// # let key = SessionKey::new(ProtocolVersion::TLS1_2, SessionId::new(&[1]).unwrap());
+/// let session: Option<&Session<u64>> = {
+///     let guard = context.pin();
+///     context.lookup(&key, &SessionIdContext::EMPTY, &guard)
+/// };
+/// assert!(session.is_none());
+/// ```
+///
+/// nor a `repin`:
+///
+/// ```compile_fail,E0502
+/// # use resumption::{ProtocolVersion, Session, SessionContext, SessionId, SessionIdContext, SessionKey};
+/// # let context = SessionContext::<u64>::new();
+/// # let key = SessionKey::new(ProtocolVersion::TLS1_2, SessionId::new(&[1]).unwrap());
+/// let mut guard = context.pin();
+/// let session = context.lookup(&key, &SessionIdContext::EMPTY, &guard);
+/// guard.repin();
+/// assert!(session.is_none());
+/// ```
+///
+/// A guard stays on its thread:
+///
+/// ```compile_fail,E0277
+/// let guard = resumption::pin();
+/// std::thread::spawn(move || drop(guard));
+/// ```
+///
+/// and so a future that holds one across an `.await` cannot be spawned on a work-stealing runtime:
+///
+/// ```compile_fail
+/// fn spawn(task: impl Future<Output = ()> + Send) {}
+/// spawn(async {
+///     let guard = resumption::pin();
+///     std::future::ready(()).await;
+///     drop(guard);
+/// });
+/// ```
+#[must_use = "a guard that is dropped at once protects nothing"]
+pub struct Guard {
+    inner: crossbeam_epoch::Guard,
+    thread: usize,
+    // crossbeam's guard is !Send by its raw pointer; this says that we rely on it.
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl Guard {
+    /// Lets reclamation pass this guard: as dropping it and pinning again, for the price of a load when nothing has
+    /// changed. The `&mut` proves that nothing is borrowed any more.
+    #[inline]
+    pub fn repin(&mut self) {
+        self.inner.repin();
+    }
+
+    /// Hands what this thread has retired to all, and reclaims some of what nobody can read any more.
+    pub fn flush(&self) {
+        self.inner.flush();
+    }
+
+    /// The index of the thread that holds this guard.
+    #[inline]
+    pub(crate) fn thread(&self) -> usize {
+        self.thread
+    }
+
+    /// Calls `release(entry)` once no thread can have a pointer to `entry` any more.
+    ///
+    /// # Safety
+    ///
+    /// `entry` is in no slot and no control word of any table (rule R1) and is retired this once; `release` may be
+    /// called on it from any thread, and does not panic.
+    pub(crate) unsafe fn retire(&self, entry: NonNull<Header>, release: unsafe fn(NonNull<Header>)) {
+        // SAFETY: the caller guarantees that no new pointer to the entry can be had, so those that exist are under
+        // guards; crossbeam calls the closure once all of these are gone. The closure owns nothing borrowed.
+        unsafe { self.inner.defer_unchecked(move || release(entry)) };
+    }
+
+    /// Keeps `session` alive until this guard is gone, and lends it for as long.
+    pub(crate) fn lend<T: Send + Sync + 'static>(&self, session: Arc<T>) -> &T {
+        let lent: *const T = Arc::as_ptr(&session);
+        self.inner.defer(move || drop(session));
+        // SAFETY: the count that the closure holds is given back only after every guard that exists now is gone, this
+        // one included; the returned borrow cannot outlive this one, nor a `repin` of it.
+        unsafe { &*lent }
+    }
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard").finish_non_exhaustive()
+    }
+}

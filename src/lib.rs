@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod cache;
+mod clock;
+mod context;
+mod epoch;
+mod error;
+mod eviction;
+mod session;
+mod sync;
+mod table;
+mod thread_index;
+
+pub use cache::RemoveReason;
+pub use clock::{Clock, CoarseClock, ManualClock, Timestamp};
+pub use context::{
+    Added, ContextBuilder, ExternalStore, HandshakeEvent, NoExternalStore, Outcomes, SessionCacheMode,
+    SessionContext, Side, Stats, Stored,
+};
+pub use epoch::{Guard, idle, pin};
+pub use error::{AddError, BuildError, CapacityError, SessionIdContextError, SessionIdError};
+pub use session::{
+    Payload, ProtocolVersion, Secret, Session, SessionBuilder, SessionId, SessionIdContext, SessionKey,
+};

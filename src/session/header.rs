@@ -1,0 +1,222 @@
+//! The entry header: everything a lookup reads, and everything the table keeps per membership.
+
+use super::{ProtocolVersion, SessionId, SessionKey};
+use crate::clock::Timestamp;
+use crate::sync::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, Ordering};
+use zeroize::Zeroize;
+
+/// The header of an entry. It is the first field of a [`Session`](super::Session), in the session's own allocation, so
+/// that a hit reads the bucket and this, and nothing else.
+///
+/// A header serves one membership of one table at a time: [`claim`](Self::claim) takes it,
+/// [`release`](Self::release) gives it back after the grace period. A session that is added while its own header is
+/// taken is represented by a forwarding entry, which has a header of its own.
+///
+/// | field | written by | when |
+/// |---|---|---|
+/// | id, version, `weight` | the builder | before the session is shared |
+/// | `slot`, `seq`, `control`, `tag` | the owner of the claim | before the entry is announced; then never (rule R4) |
+/// | `expiry`, `mark`, `flags` | anyone | any time, relaxed: each is a value of its own |
+#[repr(C, align(16))]
+pub(crate) struct Header {
+    expiry: AtomicU32,
+    version: u16,
+    id_len: u8,
+    mark: AtomicU8,
+    id: [u8; SessionId::MAX_LEN],
+    flags: AtomicU8,
+    membership: AtomicU8,
+    tag: AtomicU16,
+    seq: AtomicU32,
+    slot: AtomicPtr<AtomicPtr<Header>>,
+    control: AtomicU32,
+    weight: u32,
+}
+
+#[cfg(all(target_pointer_width = "64", not(resumption_loom)))]
+const _: () = assert!(size_of::<Header>() == 64);
+
+/// Bits of `flags`.
+const FORWARD: u8 = 1;
+const NOT_RESUMABLE: u8 = 2;
+
+/// Bits of `membership`.
+const CLAIMED: u8 = 1;
+const EXTERNAL: u8 = 2;
+
+impl Header {
+    /// The highest mark. A hit raises the mark until it is reached and writes nothing from then on.
+    pub(crate) const MARK_MAX: u8 = 3;
+
+    pub(crate) fn new(key: &SessionKey, expiry: Timestamp, weight: u32) -> Self {
+        Self {
+            expiry: AtomicU32::new(expiry.ticks()),
+            version: key.version().0,
+            id_len: key.id().len,
+            mark: AtomicU8::new(0),
+            id: key.id().bytes,
+            flags: AtomicU8::new(0),
+            membership: AtomicU8::new(0),
+            tag: AtomicU16::new(0),
+            seq: AtomicU32::new(0),
+            slot: AtomicPtr::new(std::ptr::null_mut()),
+            control: AtomicU32::new(0),
+            weight,
+        }
+    }
+
+    /// The header of a forwarding entry that stands for the session of `target`. It is born claimed.
+    pub(crate) fn forwarding(target: &Header) -> Self {
+        let header = Self::new(&target.key(), target.expires_at(), target.weight);
+        header.flags.store(FORWARD, Ordering::Relaxed);
+        header.membership.store(CLAIMED, Ordering::Relaxed);
+        header
+    }
+
+    #[inline]
+    pub(crate) fn key(&self) -> SessionKey {
+        SessionKey::new(ProtocolVersion(self.version), SessionId { bytes: self.id, len: self.id_len })
+    }
+
+    pub(crate) fn id(&self) -> SessionId {
+        SessionId { bytes: self.id, len: self.id_len }
+    }
+
+    pub(crate) fn version(&self) -> ProtocolVersion {
+        ProtocolVersion(self.version)
+    }
+
+    /// Whether the whole id and the version are `key`'s.
+    #[inline]
+    pub(crate) fn matches(&self, key: &SessionKey) -> bool {
+        self.has_id(key.id()) && self.version == key.version().0
+    }
+
+    /// Whether the whole id is `id`, under whatever version.
+    #[inline]
+    pub(crate) fn has_id(&self, id: &SessionId) -> bool {
+        self.id == *id.padded() && self.id_len == id.len
+    }
+
+    /// Bytes of the session this header stands for, payload included.
+    pub(crate) fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// When this membership expires.
+    #[inline]
+    pub(crate) fn expires_at(&self) -> Timestamp {
+        Timestamp::from_ticks(self.expiry.load(Ordering::Relaxed))
+    }
+
+    /// Sets when this membership expires. Writes only what changes the second, so that hits within one second share
+    /// the line.
+    #[inline]
+    pub(crate) fn set_expiry(&self, expiry: Timestamp) {
+        if self.expires_at() != expiry {
+            self.expiry.store(expiry.ticks(), Ordering::Relaxed);
+        }
+    }
+
+    /// How often this entry was hit lately, 0 to [`MARK_MAX`](Self::MARK_MAX).
+    #[inline]
+    pub(crate) fn mark(&self) -> u8 {
+        self.mark.load(Ordering::Relaxed)
+    }
+
+    /// Raises the mark, unless it is at its highest: then nothing is written. Two raises at once may count as one.
+    #[inline]
+    pub(crate) fn raise_mark(&self) {
+        let mark = self.mark();
+        if mark < Self::MARK_MAX {
+            self.mark.store(mark + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lowers the mark by one: the eviction hand passed over this entry.
+    pub(crate) fn age(&self) {
+        let mark = self.mark();
+        if mark > 0 {
+            self.mark.store(mark - 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this header is a forwarding entry's.
+    #[inline]
+    pub(crate) fn is_forward(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & FORWARD != 0
+    }
+
+    /// Whether the session was marked not resumable. Meaningful on a session's own header only.
+    #[inline]
+    pub(crate) fn is_marked_not_resumable(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & NOT_RESUMABLE != 0
+    }
+
+    pub(crate) fn mark_not_resumable(&self) {
+        if !self.is_marked_not_resumable() {
+            self.flags.fetch_or(NOT_RESUMABLE, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes this header for a membership; `false` when another one has it.
+    pub(crate) fn claim(&self) -> bool {
+        // Acquire: pairs with the Release in `release`, so that the last membership's writes are over.
+        self.membership.compare_exchange(0, CLAIMED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Gives the header back. Only for the owner of the claim, once nobody can reach it through the table.
+    pub(crate) fn release(&self) {
+        // Release: pairs with the Acquire in `claim`.
+        self.membership.store(0, Ordering::Release);
+    }
+
+    /// Prepares a claimed header for its membership.
+    pub(crate) fn begin_membership(&self, expiry: Timestamp, external: bool) {
+        self.expiry.store(expiry.ticks(), Ordering::Relaxed);
+        self.mark.store(0, Ordering::Relaxed);
+        self.membership.store(if external { CLAIMED | EXTERNAL } else { CLAIMED }, Ordering::Relaxed);
+    }
+
+    /// Whether an external store may hold a copy of this session.
+    pub(crate) fn is_external(&self) -> bool {
+        self.membership.load(Ordering::Relaxed) & EXTERNAL != 0
+    }
+
+    /// The external store declined its copy.
+    pub(crate) fn clear_external(&self) {
+        self.membership.fetch_and(!EXTERNAL, Ordering::Relaxed);
+    }
+
+    /// Where the entry goes: the slot, the sequence number the slot must have when empty, and the control word's
+    /// version once the entry is in. Written while the entry is private; the announcement publishes it.
+    pub(crate) fn set_place(&self, slot: *mut AtomicPtr<Header>, seq: u32, control: u32, tag: u16) {
+        self.slot.store(slot, Ordering::Relaxed);
+        self.seq.store(seq, Ordering::Relaxed);
+        self.control.store(control, Ordering::Relaxed);
+        self.tag.store(tag, Ordering::Relaxed);
+    }
+
+    pub(crate) fn slot(&self) -> *mut AtomicPtr<Header> {
+        self.slot.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn seq(&self) -> u32 {
+        self.seq.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn control(&self) -> u32 {
+        self.control.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn tag(&self) -> u16 {
+        self.tag.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Header {
+    fn drop(&mut self) {
+        self.id.zeroize();
+        self.id_len = 0;
+    }
+}

@@ -1,0 +1,177 @@
+//! Inserting: announce, put, clear. Steps are numbered as in the design document.
+
+use super::bucket::{Line, MAX_LINES};
+use super::raw::{Entry, Hash, RawTable, Seen};
+use super::slot::{Control, ControlWord, Slot, SlotWord};
+use crate::epoch::Guard;
+use crate::session::{Header, SessionKey};
+use crate::sync::Ordering;
+use std::ptr::NonNull;
+
+/// How an insert ended.
+pub(super) enum RawInsert<'g> {
+    /// The key was absent; the entry is in.
+    Added,
+    /// Another entry had the key; ours took its slot and it is the caller's to retire.
+    Replaced(Entry<'g>),
+    /// `keep` asked to leave the entry that has the key.
+    Kept,
+    /// The key is absent and was not to be added.
+    Absent,
+    /// The key is absent and its bucket is full to the last line.
+    NoRoom,
+}
+
+/// What one scan of a bucket saw.
+enum Scan<'t, 'g> {
+    Present(Seen<'t, 'g>),
+    Free { slot: &'t Slot, seq: u32 },
+    Full { last: &'t Line, lines: usize },
+}
+
+impl RawTable {
+    /// Puts `entry` under `key`, in place of the entry that has the key unless `keep` says to leave it. With `add`
+    /// false, only in place of another.
+    ///
+    /// # Safety
+    ///
+    /// `entry` is valid, fits a slot, has this key and is reachable by nobody else; on `Added` and `Replaced` it belongs
+    /// to the table, otherwise still to the caller.
+    pub(super) unsafe fn insert<'g>(
+        &self,
+        hash: Hash,
+        key: &SessionKey,
+        entry: NonNull<Header>,
+        add: bool,
+        keep: impl Fn(Entry<'g>) -> bool,
+        guard: &'g Guard,
+    ) -> RawInsert<'g> {
+        let root = self.lines.root_of(hash.0);
+        // SAFETY: the caller owns the entry.
+        let place = unsafe { entry.as_ref() };
+        loop {
+            // Step 1. Acquire: pairs with the AcqRel of the announcement, so that a helper sees the entry's place, and
+            // with that of the clearing, so that the scan sees what the last insert put.
+            let control = ControlWord(root.control().load(Ordering::Acquire));
+            let version = match control.state() {
+                Control::Idle(version) => version,
+                Control::Pending(announced) => {
+                    finish(root, announced);
+                    continue;
+                }
+            };
+            // Step 2.
+            match scan(root, hash, key, guard) {
+                Scan::Present(seen) if keep(seen.entry()) => return RawInsert::Kept,
+                Scan::Present(seen) => {
+                    let old = seen.entry();
+                    place.set_place(slot_pointer(seen.slot), old.header().seq(), version, hash.tag());
+                    let ours = SlotWord::live(entry, hash.tag());
+                    // A replace takes effect here. AcqRel: Release publishes the entry's header to whoever loads the
+                    // slot (partner: the Acquire in `find`); Acquire pairs with the insert of the one replaced.
+                    let swap =
+                        seen.slot.compare_exchange(seen.word.0, ours.0, Ordering::AcqRel, Ordering::Relaxed);
+                    if swap.is_ok() {
+                        withdraw(root, old.pointer());
+                        return RawInsert::Replaced(old);
+                    }
+                }
+                Scan::Free { .. } | Scan::Full { .. } if !add => return RawInsert::Absent,
+                // Step 3.
+                Scan::Free { slot, seq } => {
+                    place.set_place(slot_pointer(slot), seq, version.wrapping_add(1), hash.tag());
+                    let ours = ControlWord::pending(entry);
+                    // Step 4. Success proves that no other insert came between the load above and here, so the key is
+                    // still absent and the slot still empty. AcqRel: Release publishes the entry's place to helpers
+                    // (partner: the Acquire loads of the control word).
+                    let announce = root.control().compare_exchange(
+                        control.0,
+                        ours.0,
+                        Ordering::AcqRel,
+                        Ordering::Relaxed,
+                    );
+                    if announce.is_ok() {
+                        finish(root, entry);
+                        return RawInsert::Added;
+                    }
+                }
+                Scan::Full { lines, .. } if lines >= MAX_LINES => return RawInsert::NoRoom,
+                Scan::Full { last, .. } => {
+                    last.grow();
+                }
+            }
+        }
+    }
+}
+
+/// Looks for the key and, failing that, for room.
+fn scan<'t, 'g>(root: &'t Line, hash: Hash, key: &SessionKey, _guard: &'g Guard) -> Scan<'t, 'g> {
+    let mut free = None;
+    let mut lines = 1;
+    let mut line = root;
+    loop {
+        for slot in line.slots() {
+            // Acquire: as in `find`, pairs with the AcqRel that filled the slot.
+            let word = SlotWord(slot.load(Ordering::Acquire));
+            if !word.is_live() {
+                free = free.or(Some((slot, word.seq())));
+            } else if word.has_tag(hash.tag()) {
+                // SAFETY: the word is live and was read from this bucket's slot under the guard.
+                let seen = unsafe { Seen::new(root, slot, word) };
+                if seen.entry().header().matches(key) {
+                    return Scan::Present(seen);
+                }
+            }
+        }
+        match line.next() {
+            Some(next) => line = next,
+            None => break,
+        }
+        lines += 1;
+    }
+    match free {
+        Some((slot, seq)) => Scan::Free { slot, seq },
+        None => Scan::Full { last: line, lines },
+    }
+}
+
+/// Step 5: puts the announced entry in its slot and clears the announcement. Anyone may do it, any number of times and
+/// at any time later.
+fn finish(root: &Line, announced: NonNull<Header>) {
+    // SAFETY: the entry was announced when the caller, who is pinned, read the control word (or is the caller's own);
+    // rule R1 keeps it from being retired before the announcement is cleared, and the guard keeps it after.
+    let entry = unsafe { announced.as_ref() };
+    let slot = entry.slot();
+    // SAFETY: the slot was chosen in a line of this bucket, and lines live as long as the table.
+    let slot = unsafe { &*slot };
+    let live = SlotWord::live(announced, entry.tag());
+    // An insert takes effect at the first of these that succeeds. If the entry was put already, and perhaps taken, the
+    // slot's word is no longer the empty one with this sequence number, and this fails. AcqRel: Release publishes the
+    // header (partner: the Acquire in `find`); Acquire pairs with the unlink that emptied the slot.
+    let _ =
+        slot.compare_exchange(SlotWord::empty(entry.seq()).0, live.0, Ordering::AcqRel, Ordering::Relaxed);
+    // AcqRel: whoever reads the cleared word (partner: the Acquire in step 1) sees the slot filled.
+    let _ = root.control().compare_exchange(
+        ControlWord::pending(announced).0,
+        ControlWord::idle(entry.control()).0,
+        Ordering::AcqRel,
+        Ordering::Relaxed,
+    );
+}
+
+/// Rule R1: called for an entry that was just removed from its slot, makes sure that it is not in the control word
+/// either. One look is enough: an entry is announced once, before it is put.
+pub(super) fn withdraw(root: &Line, removed: NonNull<Header>) {
+    // Acquire: pairs with the AcqRel of the announcement, whose entry's place `finish` reads. That it is not too old a
+    // value follows from coherence: the announcement happened before the put, which happened before we saw the slot.
+    let control = ControlWord(root.control().load(Ordering::Acquire));
+    if let Control::Pending(announced) = control.state()
+        && announced == removed
+    {
+        finish(root, announced);
+    }
+}
+
+fn slot_pointer(slot: &Slot) -> *mut Slot {
+    std::ptr::from_ref(slot).cast_mut()
+}

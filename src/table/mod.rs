@@ -1,0 +1,31 @@
+//! Where a session is: buckets of one cache line, six tagged slots each.
+//!
+//! The raw core ([`raw`]) moves pointers to entry headers and knows nothing of sessions; the typed shell ([`Table`])
+//! turns them into borrowed sessions and retires them. Neither knows time, capacity or policy.
+//!
+//! Every operation on a key goes to one bucket (a root line and, seldom, overflow lines behind it):
+//!
+//! * **find** loads the slots and follows the one whose tag and id match. No write, no retry.
+//! * **insert** announces the entry in the root's control word, puts it in its slot, clears the announcement; whoever
+//!   meets the announcement finishes it.
+//! * **unlink** and **replace** are one compare-and-swap of the slot.
+//!
+//! Rules the rest rests on, each with a loom model that fails when it is broken:
+//!
+//! * **R1** Before an entry is retired it is in no slot and in no control word.
+//! * **R3** An entry never changes slots.
+//! * **R4** After the announcement only an entry's expiry, mark and flags change.
+
+mod bucket;
+mod find;
+mod forward;
+mod insert;
+mod iter;
+mod raw;
+mod slot;
+#[allow(clippy::module_inception)]
+mod table;
+mod unlink;
+
+pub(crate) use raw::{Hash, Miss};
+pub(crate) use table::{Insertion, Member, Table, Unlinked};

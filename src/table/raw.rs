@@ -1,0 +1,110 @@
+//! The raw core: pointers to headers in slots. Who owns an entry, and what it is, is the shell's business.
+
+use super::bucket::{Line, Lines};
+use super::slot::{Slot, SlotWord};
+use crate::epoch::Guard;
+use crate::session::{Header, SessionId};
+use ahash::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+/// The keyed hash of a session id. The version is left out, so that the sessions of one id share a bucket and a lookup
+/// under the wrong version can say so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hash(pub(crate) u64);
+
+impl Hash {
+    /// The bits of the hash that a slot keeps. The bucket comes from the other end.
+    #[inline]
+    pub(super) fn tag(self) -> u16 {
+        self.0 as u16
+    }
+}
+
+/// A lookup found nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Miss {
+    /// The id is there, under another protocol version.
+    pub(crate) other_version: bool,
+}
+
+/// The table's memory could not be allocated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutOfMemory {
+    pub(crate) bytes: usize,
+}
+
+/// A pointer to an entry that was read under a guard.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'g> {
+    pointer: NonNull<Header>,
+    _guard: PhantomData<&'g Guard>,
+}
+
+impl<'g> Entry<'g> {
+    /// # Safety
+    ///
+    /// `pointer` was read from a table's word, or is owned by the caller, while the guard of `'g` was held.
+    #[inline]
+    pub(super) unsafe fn new(pointer: NonNull<Header>) -> Self {
+        Self { pointer, _guard: PhantomData }
+    }
+
+    /// The pointer as it was stored, with the provenance of the whole entry.
+    #[inline]
+    pub(super) fn pointer(self) -> NonNull<Header> {
+        self.pointer
+    }
+
+    #[inline]
+    pub(super) fn header(self) -> &'g Header {
+        // SAFETY: by `new`, the entry was reachable while the guard was held; rule R1 and the grace period keep it.
+        unsafe { self.pointer.as_ref() }
+    }
+}
+
+/// A live slot as it was seen: enough to unlink exactly that entry.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'t, 'g> {
+    pub(super) root: &'t Line,
+    pub(super) slot: &'t Slot,
+    pub(super) word: SlotWord,
+    _guard: PhantomData<&'g Guard>,
+}
+
+impl<'t, 'g> Seen<'t, 'g> {
+    /// # Safety
+    ///
+    /// `word` is live and was read from `slot`, of the bucket of `root`, while the guard of `'g` was held.
+    #[inline]
+    pub(super) unsafe fn new(root: &'t Line, slot: &'t Slot, word: SlotWord) -> Self {
+        Self { root, slot, word, _guard: PhantomData }
+    }
+
+    #[inline]
+    pub(super) fn entry(self) -> Entry<'g> {
+        // SAFETY: by `new`, the word was read under the guard.
+        unsafe { Entry::new(self.word.entry()) }
+    }
+}
+
+/// The table of entries.
+pub(super) struct RawTable {
+    pub(super) lines: Lines,
+    hasher: RandomState,
+}
+
+impl RawTable {
+    pub(super) fn new(buckets: usize, hasher: RandomState) -> Result<Self, OutOfMemory> {
+        Ok(Self { lines: Lines::new(buckets)?, hasher })
+    }
+
+    #[inline]
+    pub(super) fn hash(&self, id: &SessionId) -> Hash {
+        let mut hasher = self.hasher.build_hasher();
+        // The padding is hashed with the id: a fixed length costs less than it saves.
+        hasher.write(id.padded());
+        Hash(hasher.finish())
+    }
+}

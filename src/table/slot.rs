@@ -1,0 +1,120 @@
+//! The two kinds of word in a bucket: slot and control.
+
+use crate::session::Header;
+use crate::sync::AtomicPtr;
+use std::ptr::{self, NonNull};
+
+/// A slot of a bucket.
+pub(super) type Slot = AtomicPtr<Header>;
+
+/// Bits of an address that the words below use for themselves: entries are aligned to 16 bytes.
+const STATE_BITS: usize = 0xf;
+const TAG_SHIFT: u32 = 48;
+const ADDRESS_BITS: usize = (1 << TAG_SHIFT) - 1 - STATE_BITS;
+const LIVE: usize = 1;
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("slots keep 16 hash bits above a 48-bit address: 64-bit targets only");
+
+const _: () = assert!(align_of::<Header>() > STATE_BITS);
+
+/// What a slot holds.
+///
+/// | bits | live | empty |
+/// |---|---|---|
+/// | 63..48 | tag: 16 bits of the key's hash | zero |
+/// | 47..4 | address of the entry's header | sequence number, 32 bits |
+/// | 3..1 | zero (room for growth) | zero |
+/// | 0 | 1 | 0 |
+///
+/// The sequence number counts the entries that have left the slot, so that a helper that comes late cannot put an
+/// entry back that was taken: the slot no longer holds the empty word the announcement names. It wraps after 2^32
+/// entries, all of which would have to pass while one helper sleeps between two instructions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct SlotWord(pub(super) *mut Header);
+
+impl SlotWord {
+    /// An empty slot. All-zero memory is `empty(0)`.
+    pub(super) fn empty(seq: u32) -> Self {
+        Self(ptr::without_provenance_mut((seq as usize) << 4))
+    }
+
+    /// A slot with `entry` in it. `fits` must hold for the entry.
+    pub(super) fn live(entry: NonNull<Header>, tag: u16) -> Self {
+        Self(entry.as_ptr().map_addr(|address| (usize::from(tag) << TAG_SHIFT) | address | LIVE))
+    }
+
+    /// Whether `entry`'s address leaves room for the tag.
+    pub(super) fn fits(entry: NonNull<Header>) -> bool {
+        entry.addr().get() & !ADDRESS_BITS == 0
+    }
+
+    #[inline]
+    pub(super) fn is_live(self) -> bool {
+        self.0.addr() & LIVE != 0
+    }
+
+    /// Whether an entry with this tag is in the slot.
+    #[inline]
+    pub(super) fn has_tag(self, tag: u16) -> bool {
+        self.0.addr() & !ADDRESS_BITS == (usize::from(tag) << TAG_SHIFT) | LIVE
+    }
+
+    /// The entry of a live slot.
+    #[inline]
+    pub(super) fn entry(self) -> NonNull<Header> {
+        let entry = self.0.map_addr(|word| word & ADDRESS_BITS);
+        debug_assert!(self.is_live() && !entry.is_null());
+        // SAFETY: a live word was made by `live` from a NonNull.
+        unsafe { NonNull::new_unchecked(entry) }
+    }
+
+    /// The sequence number of an empty slot.
+    pub(super) fn seq(self) -> u32 {
+        debug_assert!(!self.is_live());
+        (self.0.addr() >> 4) as u32
+    }
+}
+
+/// What a root line's control word holds.
+///
+/// | bits | idle | pending |
+/// |---|---|---|
+/// | 63..4 | version, 32 bits | address of the announced entry |
+/// | 3..1 | zero (room for growth) | zero |
+/// | 0 | 0 | 1 |
+///
+/// The version counts the inserts into the bucket: an inserter that announces over the idle word it read before its
+/// scan knows that no other insert came between, so the key is still absent. It wraps after 2^32 inserts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct ControlWord(pub(super) *mut Header);
+
+const PENDING: usize = 1;
+
+impl ControlWord {
+    /// No insert is under way. All-zero memory is `idle(0)`.
+    pub(super) fn idle(version: u32) -> Self {
+        Self(ptr::without_provenance_mut((version as usize) << 4))
+    }
+
+    /// `entry` is announced.
+    pub(super) fn pending(entry: NonNull<Header>) -> Self {
+        Self(entry.as_ptr().map_addr(|address| address | PENDING))
+    }
+
+    /// The version of an idle word, or the announced entry.
+    pub(super) fn state(self) -> Control {
+        if self.0.addr() & PENDING == 0 {
+            return Control::Idle((self.0.addr() >> 4) as u32);
+        }
+        let entry = self.0.map_addr(|word| word & ADDRESS_BITS);
+        // SAFETY: a pending word was made by `pending` from a NonNull.
+        Control::Pending(unsafe { NonNull::new_unchecked(entry) })
+    }
+}
+
+/// A control word taken apart.
+pub(super) enum Control {
+    Idle(u32),
+    Pending(NonNull<Header>),
+}

@@ -1,0 +1,41 @@
+//! Unlinking: one compare-and-swap, one winner.
+
+use super::insert::withdraw;
+use super::raw::{Entry, Hash, Miss, RawTable, Seen};
+use super::slot::SlotWord;
+use crate::epoch::Guard;
+use crate::session::SessionKey;
+use crate::sync::Ordering;
+
+impl RawTable {
+    /// Removes the entry under `key` if `accept` agrees, and hands it to the one caller that removed it, to retire.
+    /// `accept`'s refusal is passed on.
+    pub(super) fn unlink_key<'t, 'g, R>(
+        &'t self,
+        hash: Hash,
+        key: &SessionKey,
+        mut accept: impl FnMut(Seen<'t, 'g>) -> Result<(), R>,
+        guard: &'g Guard,
+    ) -> Result<Result<Entry<'g>, R>, Miss> {
+        loop {
+            let seen = self.find(hash, key, guard)?;
+            if let Err(refusal) = accept(seen) {
+                return Ok(Err(refusal));
+            }
+            if let Some(entry) = self.unlink(seen) {
+                return Ok(Ok(entry));
+            }
+        }
+    }
+
+    /// Removes exactly the entry that was seen; `None` when its slot has changed since.
+    pub(super) fn unlink<'g>(&self, seen: Seen<'_, 'g>) -> Option<Entry<'g>> {
+        let entry = seen.entry();
+        let empty = SlotWord::empty(entry.header().seq().wrapping_add(1));
+        // A removal takes effect here, and only one thread's can succeed. AcqRel: Release, so that what we read of the
+        // entry stays before it; Acquire pairs with the AcqRel that put the entry.
+        seen.slot.compare_exchange(seen.word.0, empty.0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        withdraw(seen.root, entry.pointer());
+        Some(entry)
+    }
+}

@@ -1,0 +1,64 @@
+//! A small number for each live thread, so that statistics and eviction hands can be its own.
+#![forbid(unsafe_code)]
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Mutex, PoisonError};
+
+/// The index of a live thread: unique among live threads, as small as possible, reused after the thread's end.
+#[derive(Debug)]
+pub(crate) struct ThreadIndex(u32);
+
+#[derive(Default)]
+struct Registry {
+    next: u32,
+    free: BinaryHeap<Reverse<u32>>,
+}
+
+// A lock is right here: it is taken when a thread first uses the crate and when it ends, and the hand-over of an index
+// through it orders the old owner's last write to its statistics before the new owner's first.
+static REGISTRY: Mutex<Option<Registry>> = Mutex::new(None);
+
+impl ThreadIndex {
+    /// Takes the smallest index that no live thread has.
+    pub(crate) fn acquire() -> Self {
+        let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = registry.get_or_insert_with(Registry::default);
+        let index = registry.free.pop().map_or_else(
+            || {
+                registry.next += 1;
+                registry.next - 1
+            },
+            |Reverse(index)| index,
+        );
+        Self(index)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Drop for ThreadIndex {
+    fn drop(&mut self) {
+        let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.get_or_insert_with(Registry::default).free.push(Reverse(self.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_reused_and_never_shared() {
+        let (a, b) = (ThreadIndex::acquire(), ThreadIndex::acquire());
+        assert_ne!(a.get(), b.get());
+        let freed = a.get();
+        drop(a);
+        let c: Vec<_> = (0..8).map(|_| ThreadIndex::acquire()).collect();
+        assert!(c.iter().all(|i| i.get() != b.get()));
+        assert!(c.iter().any(|i| i.get() == freed) || freed > 64);
+    }
+}
