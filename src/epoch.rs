@@ -8,19 +8,39 @@ use crate::thread_index::ThreadIndex;
 use crossbeam_epoch::{Collector, LocalHandle};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::{Arc, LazyLock};
-
-static COLLECTOR: LazyLock<Collector> = LazyLock::new(Collector::new);
+use std::sync::Arc;
 
 struct Participant {
     handle: LocalHandle,
     index: ThreadIndex,
 }
 
+#[cfg(not(resumption_loom))]
+static COLLECTOR: std::sync::LazyLock<Collector> = std::sync::LazyLock::new(Collector::new);
+
+#[cfg(not(resumption_loom))]
 thread_local! {
     static PARTICIPANT: Participant =
         Participant { handle: COLLECTOR.register(), index: ThreadIndex::acquire() };
 }
+
+#[cfg(resumption_loom)]
+loom::lazy_static! {
+    static ref COLLECTOR: Collector = Collector::new();
+}
+
+#[cfg(resumption_loom)]
+loom::thread_local! {
+    static PARTICIPANT: Participant =
+        Participant { handle: COLLECTOR.register(), index: ThreadIndex::acquire() };
+}
+
+#[cfg(not(resumption_loom))]
+type Pin = crossbeam_epoch::Guard;
+
+/// The models of the table's own protocol pin nothing: they keep every entry until they end.
+#[cfg(resumption_loom)]
+type Pin = ModelPin;
 
 /// Threads beyond this number share what is otherwise a thread's own.
 const UNKNOWN_THREAD: usize = usize::MAX;
@@ -33,14 +53,14 @@ const UNKNOWN_THREAD: usize = usize::MAX;
 #[inline]
 pub fn pin() -> Guard {
     PARTICIPANT
-        .try_with(|own| Guard { inner: own.handle.pin(), thread: own.index.get(), _not_send: PhantomData })
+        .try_with(|own| Guard { inner: own.handle.pin().into(), thread: own.index.get(), _not_send: PhantomData })
         .unwrap_or_else(|_| late_guard())
 }
 
 /// A guard for a thread whose own participant is gone already: its thread-locals are being destroyed.
 #[cold]
 fn late_guard() -> Guard {
-    Guard { inner: COLLECTOR.register().pin(), thread: UNKNOWN_THREAD, _not_send: PhantomData }
+    Guard { inner: COLLECTOR.register().pin().into(), thread: UNKNOWN_THREAD, _not_send: PhantomData }
 }
 
 /// Gives back what the current thread has retired, as far as other threads' guards allow.
@@ -105,7 +125,7 @@ pub fn idle() {
 /// ```
 #[must_use = "a guard that is dropped at once protects nothing"]
 pub struct Guard {
-    inner: crossbeam_epoch::Guard,
+    inner: Pin,
     thread: usize,
     // crossbeam's guard is !Send by its raw pointer; this says that we rely on it.
     _not_send: PhantomData<*mut ()>,
@@ -155,5 +175,39 @@ impl Guard {
 impl std::fmt::Debug for Guard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Guard").finish_non_exhaustive()
+    }
+}
+
+#[cfg(resumption_loom)]
+struct ModelPin(Option<crossbeam_epoch::Guard>);
+
+#[cfg(resumption_loom)]
+impl From<crossbeam_epoch::Guard> for ModelPin {
+    fn from(guard: crossbeam_epoch::Guard) -> Self {
+        Self(Some(guard))
+    }
+}
+
+#[cfg(resumption_loom)]
+impl std::ops::Deref for ModelPin {
+    type Target = crossbeam_epoch::Guard;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().expect("a model's guard retires nothing")
+    }
+}
+
+#[cfg(resumption_loom)]
+impl std::ops::DerefMut for ModelPin {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.0.as_mut().expect("a model's guard is not repinned")
+    }
+}
+
+#[cfg(resumption_loom)]
+impl Guard {
+    /// A guard for models that keep every entry until they end.
+    pub(crate) fn for_model() -> Self {
+        Self { inner: ModelPin(None), thread: 0, _not_send: PhantomData }
     }
 }

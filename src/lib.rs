@@ -11,6 +11,14 @@ mod sync;
 mod table;
 mod thread_index;
 
+/// What the models in `loom-tests` need and nobody else can see.
+#[cfg(resumption_loom)]
+#[doc(hidden)]
+pub mod model {
+    pub use crate::sync::imp::{Rule, break_rule};
+    pub use crate::table::model::ModelTable;
+}
+
 pub use cache::RemoveReason;
 pub use clock::{Clock, CoarseClock, ManualClock, Timestamp};
 pub use context::{

@@ -53,6 +53,15 @@ impl Line {
         unsafe { next.as_ref() }
     }
 
+    /// The entry that the control word announces.
+    #[cfg(resumption_loom)]
+    pub(super) fn announced(&self) -> Option<NonNull<Header>> {
+        match ControlWord(self.control.load(Ordering::Acquire)).state() {
+            super::slot::Control::Pending(entry) => Some(entry),
+            super::slot::Control::Idle(_) => None,
+        }
+    }
+
     /// Appends an overflow line, or finds that someone else has.
     pub(super) fn grow(&self) -> &Line {
         let line = Box::into_raw(Box::new(Line::new()));

@@ -5,7 +5,7 @@ use super::raw::{Entry, Hash, RawTable, Seen};
 use super::slot::{Control, ControlWord, Slot, SlotWord};
 use crate::epoch::Guard;
 use crate::session::{Header, SessionKey};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, Rule, is_broken};
 use std::ptr::NonNull;
 
 /// How an insert ended.
@@ -79,7 +79,8 @@ impl RawTable {
                 Scan::Free { .. } | Scan::Full { .. } if !add => return RawInsert::Absent,
                 // Step 3.
                 Scan::Free { slot, seq } => {
-                    place.set_place(slot_pointer(slot), seq, version.wrapping_add(1), hash.tag());
+                    let next = if is_broken(Rule::Version) { version } else { version.wrapping_add(1) };
+                    place.set_place(slot_pointer(slot), seq, next, hash.tag());
                     let ours = ControlWord::pending(entry);
                     // Step 4. Success proves that no other insert came between the load above and here, so the key is
                     // still absent and the slot still empty. AcqRel: Release publishes the entry's place to helpers
@@ -148,8 +149,10 @@ fn finish(root: &Line, announced: NonNull<Header>) {
     // An insert takes effect at the first of these that succeeds. If the entry was put already, and perhaps taken, the
     // slot's word is no longer the empty one with this sequence number, and this fails. AcqRel: Release publishes the
     // header (partner: the Acquire in `find`); Acquire pairs with the unlink that emptied the slot.
-    let _ =
-        slot.compare_exchange(SlotWord::empty(entry.seq()).0, live.0, Ordering::AcqRel, Ordering::Relaxed);
+    let empty = SlotWord::empty(entry.seq());
+    if !is_broken(Rule::HelpPuts) {
+        let _ = slot.compare_exchange(empty.0, live.0, Ordering::AcqRel, Ordering::Relaxed);
+    }
     // AcqRel: whoever reads the cleared word (partner: the Acquire in step 1) sees the slot filled.
     let _ = root.control().compare_exchange(
         ControlWord::pending(announced).0,
@@ -167,6 +170,7 @@ pub(super) fn withdraw(root: &Line, removed: NonNull<Header>) {
     let control = ControlWord(root.control().load(Ordering::Acquire));
     if let Control::Pending(announced) = control.state()
         && announced == removed
+        && !is_broken(Rule::Withdraw)
     {
         finish(root, announced);
     }

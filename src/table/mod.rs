@@ -21,6 +21,8 @@ mod find;
 mod forward;
 mod insert;
 mod iter;
+#[cfg(resumption_loom)]
+pub(crate) mod model;
 mod raw;
 mod slot;
 #[allow(clippy::module_inception)]

@@ -5,7 +5,7 @@ use super::raw::{Entry, Hash, Miss, RawTable, Seen};
 use super::slot::SlotWord;
 use crate::epoch::Guard;
 use crate::session::SessionKey;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, Rule, is_broken};
 
 impl RawTable {
     /// Removes the entry under `key` if `accept` agrees, and hands it to the one caller that removed it, to retire.
@@ -31,7 +31,13 @@ impl RawTable {
     /// Removes exactly the entry that was seen; `None` when its slot has changed since.
     pub(super) fn unlink<'g>(&self, seen: Seen<'_, 'g>) -> Option<Entry<'g>> {
         let entry = seen.entry();
-        let empty = SlotWord::empty(entry.header().seq().wrapping_add(1));
+        let seq = entry.header().seq();
+        let empty = SlotWord::empty(if is_broken(Rule::Sequence) { seq } else { seq.wrapping_add(1) });
+        if is_broken(Rule::OneWinner) {
+            seen.slot.store(empty.0, Ordering::Release);
+            withdraw(seen.root, entry.pointer());
+            return Some(entry);
+        }
         // A removal takes effect here, and only one thread's can succeed. AcqRel: Release, so that what we read of the
         // entry stays before it; Acquire pairs with the AcqRel that put the entry.
         seen.slot.compare_exchange(seen.word.0, empty.0, Ordering::AcqRel, Ordering::Relaxed).ok()?;

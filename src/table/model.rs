@@ -1,0 +1,122 @@
+//! The raw table as the models in `loom-tests` drive it: real buckets, real words, entries that check themselves.
+//! Compiled under `--cfg resumption_loom` only.
+
+use super::insert::RawInsert;
+use super::raw::{Hash, RawTable};
+use crate::clock::Timestamp;
+use crate::epoch::Guard;
+use crate::session::{Header, ProtocolVersion, SessionId, SessionKey};
+use crate::sync::{AtomicUsize, Ordering};
+use ahash::RandomState;
+use loom::cell::UnsafeCell;
+use std::ptr::NonNull;
+use std::sync::Mutex;
+
+/// An entry whose payload loom watches: reading it without the publishing edge is a data race.
+#[repr(C)]
+struct Tracked {
+    header: Header,
+    value: UnsafeCell<u32>,
+    retired: AtomicUsize,
+}
+
+/// A table of one bucket, and the graveyard of what was unlinked.
+pub struct ModelTable {
+    raw: RawTable,
+    graveyard: Mutex<Vec<NonNull<Header>>>,
+}
+
+// SAFETY: the pointers in the graveyard are entries that the model owns until it ends.
+unsafe impl Send for ModelTable {}
+// SAFETY: as above; the Mutex guards the list.
+unsafe impl Sync for ModelTable {}
+
+impl ModelTable {
+    /// An empty table.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let raw = RawTable::new(1, RandomState::with_seeds(1, 2, 3, 4)).ok();
+        Self { raw: raw.expect("two lines of memory"), graveyard: Mutex::new(Vec::new()) }
+    }
+
+    fn key(&self, key: u8) -> (Hash, SessionKey) {
+        let key = SessionKey::new(ProtocolVersion::TLS1_2, SessionId::from([key; 32]));
+        (self.raw.hash(key.id()), key)
+    }
+
+    /// Inserts `value`, or replaces what has the key; `Some(old)` in that case.
+    pub fn insert(&self, key: u8, value: u32) -> Option<u32> {
+        let (hash, key) = self.key(key);
+        let entry = Box::new(Tracked {
+            header: Header::new(&key, Timestamp::NEVER, 0),
+            value: UnsafeCell::new(value),
+            retired: AtomicUsize::new(0),
+        });
+        let entry = NonNull::from(Box::leak(entry)).cast();
+        let guard = Guard::for_model();
+        // SAFETY: the entry is new and ours.
+        match unsafe { self.raw.insert(hash, &key, entry, true, |_| false, &guard) } {
+            RawInsert::Added => None,
+            RawInsert::Replaced(old) => Some(self.bury(old.pointer())),
+            _ => panic!("no room in the model's bucket"),
+        }
+    }
+
+    /// The value under the key.
+    pub fn get(&self, key: u8) -> Option<u32> {
+        let (hash, key) = self.key(key);
+        let guard = Guard::for_model();
+        let seen = self.raw.find(hash, &key, &guard).ok()?;
+        Some(read(seen.entry().pointer()))
+    }
+
+    /// Removes the key and returns its value to one caller.
+    pub fn take(&self, key: u8) -> Option<u32> {
+        let (hash, key) = self.key(key);
+        let guard = Guard::for_model();
+        let accept = |_| Ok::<(), ()>(());
+        let taken = self.raw.unlink_key(hash, &key, accept, &guard).ok()?.ok()?;
+        Some(self.bury(taken.pointer()))
+    }
+
+    /// How many live slots hold the key.
+    pub fn copies(&self, key: u8) -> usize {
+        let (_, key) = self.key(key);
+        let guard = Guard::for_model();
+        let mut copies = 0;
+        self.raw.visit(0, &guard, |seen| copies += usize::from(seen.entry().header().matches(&key)));
+        copies
+    }
+
+    /// What retiring would do, with the check of rule R1 in place of the free.
+    fn bury(&self, entry: NonNull<Header>) -> u32 {
+        let guard = Guard::for_model();
+        self.raw.visit(0, &guard, |seen| assert!(seen.entry().pointer() != entry, "retired while in a slot"));
+        assert!(self.raw.lines.root(0).announced() != Some(entry), "retired while in the control word");
+        let value = read(entry);
+        // SAFETY: entries live until the model ends.
+        let tracked = unsafe { entry.cast::<Tracked>().as_ref() };
+        assert_eq!(tracked.retired.fetch_add(1, Ordering::Relaxed), 0, "retired twice");
+        self.graveyard.lock().expect("no model panics with the lock held").push(entry);
+        value
+    }
+}
+
+fn read(entry: NonNull<Header>) -> u32 {
+    // SAFETY: entries live until the model ends.
+    let tracked = unsafe { entry.cast::<Tracked>().as_ref() };
+    // SAFETY: written once, before the entry was announced; loom checks that this is so.
+    tracked.value.with(|value| unsafe { *value })
+}
+
+impl Drop for ModelTable {
+    fn drop(&mut self) {
+        let guard = Guard::for_model();
+        let mut entries = std::mem::take(&mut *self.graveyard.lock().expect("as above"));
+        self.raw.visit(0, &guard, |seen| entries.push(seen.entry().pointer()));
+        for entry in entries {
+            // SAFETY: `insert` leaked it, and the model is over.
+            drop(unsafe { Box::from_raw(entry.cast::<Tracked>().as_ptr()) });
+        }
+    }
+}
