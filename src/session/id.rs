@@ -2,6 +2,7 @@
 
 use crate::error::{SessionIdContextError, SessionIdError};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use zeroize::Zeroize;
 
 /// A TLS session id: 1 to 32 bytes, stored inline.
@@ -21,7 +22,7 @@ use zeroize::Zeroize;
 /// assert!(SessionId::new(&[0; 33]).is_err());
 /// # Ok::<(), resumption::SessionIdError>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId {
     // Bytes past `len` are zero, so that whole arrays can be hashed and compared.
     pub(super) bytes: [u8; Self::MAX_LEN],
@@ -67,6 +68,14 @@ impl SessionId {
     #[inline]
     pub(crate) fn padded(&self) -> &[u8; Self::MAX_LEN] {
         &self.bytes
+    }
+}
+
+impl Hash for SessionId {
+    /// One write of fixed length: what the engine's own table hashes too.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.bytes);
     }
 }
 

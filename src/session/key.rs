@@ -3,6 +3,7 @@
 use super::SessionId;
 use crate::error::SessionIdError;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// A TLS or DTLS protocol version, as on the wire (RFC 8446, section 4.1.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,7 +49,7 @@ impl fmt::Debug for ProtocolVersion {
 /// What a session is filed under: protocol version and session id.
 ///
 /// The same id under another version is another session; a lookup never crosses versions.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionKey {
     id: SessionId,
     version: ProtocolVersion,
@@ -81,6 +82,14 @@ impl SessionKey {
     #[inline]
     pub const fn id(&self) -> &SessionId {
         &self.id
+    }
+}
+
+impl Hash for SessionKey {
+    /// The id alone: one id under two versions is too rare to spend instructions on.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The bucket: one cache line, and its array.
 
 use super::raw::OutOfMemory;
-use super::slot::{ControlWord, Slot};
+use super::slot::{ControlWord, Slot, SlotWord};
 use crate::session::Header;
 use crate::sync::{AtomicPtr, Ordering};
 use std::ptr::{self, NonNull};
@@ -41,6 +41,27 @@ impl Line {
     #[inline]
     pub(super) fn slots(&self) -> &[Slot; SLOTS] {
         &self.slots
+    }
+
+    /// One bit for each slot whose word has this tag.
+    ///
+    /// All slots are compared without a branch: which slot holds a key is random, and a branch on it would be
+    /// mispredicted at every lookup. Only a hint: who follows an entry loads its slot again, with Acquire.
+    #[inline]
+    pub(super) fn candidates(&self, tag: u16) -> u32 {
+        let bit = |(i, slot): (usize, &Slot)| {
+            u32::from(SlotWord(slot.load(Ordering::Relaxed)).has_tag(tag)) << i
+        };
+        self.slots.iter().enumerate().map(bit).fold(0, |mask, bit| mask | bit)
+    }
+
+    /// The first slot of a mask that [`candidates`](Self::candidates) made and that is not empty.
+    #[inline]
+    pub(super) fn candidate(&self, candidates: u32) -> &Slot {
+        let index = candidates.trailing_zeros() as usize;
+        debug_assert!(index < SLOTS);
+        // SAFETY: a mask has bits for existing slots only, and the caller has one left.
+        unsafe { self.slots.get_unchecked(index) }
     }
 
     /// The overflow line behind this one.

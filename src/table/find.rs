@@ -43,10 +43,14 @@ fn find_in_line<'t, 'g>(
     key: &SessionKey,
     miss: &mut Miss,
 ) -> Option<Seen<'t, 'g>> {
-    for slot in line.slots() {
+    let mut candidates = line.candidates(hash.tag());
+    while candidates != 0 {
+        let slot = line.candidate(candidates);
+        candidates &= candidates - 1;
         // Acquire: pairs with the AcqRel that put the entry in the slot, so that its header is seen initialised.
         let word = SlotWord(slot.load(Ordering::Acquire));
         if !word.has_tag(hash.tag()) {
+            // The entry went since the tags were compared, so at this instant this slot does not hold the key.
             continue;
         }
         // SAFETY: the word is live and was read from this bucket's slot under the caller's guard.
