@@ -54,6 +54,13 @@ mod tests {
         assert_eq!(digest(&["ab", "c"]), digest(&["ab", "c"]));
         assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
         assert_ne!(digest(&["ab"]), digest(&["ab", ""]));
+        let two_lists = |one: &[&str], other: &[&str]| {
+            let mut digest = FieldDigest::new("test");
+            digest.list(one);
+            digest.list(other);
+            digest.finish()
+        };
+        assert_ne!(two_lists(&["a"], &["b"]), two_lists(&["a", "b"], &[]));
         assert_ne!(FieldDigest::new("one").finish(), FieldDigest::new("two").finish());
     }
 }

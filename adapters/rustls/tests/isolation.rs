@@ -132,7 +132,8 @@ fn base(identity: &Identity) -> ServerPolicyBuilder {
 #[test]
 fn every_part_of_a_policy_changes_its_context() {
     let (identity, other) = (Identity::new(&["a.example"]), Identity::new(&["a.example"]));
-    let base = || base(&identity);
+    let (base, certified) =
+        (|| base(&identity), || ServerPolicy::builder().certificate_chain(&identity.chain()));
     let policies = [
         base(),
         base().certificate_chain(&other.chain()),
@@ -152,8 +153,13 @@ fn every_part_of_a_policy_changes_its_context() {
         base().alpn_protocols(["h2"]),
         base().alpn_protocols(["h2http/1.1"]),
         base().alpn_protocols([""; 0]),
+        base().alpn_protocols(["h2", "http/1.1", "listener 1"]),
         base().extra("listener 2"),
         base().extra(""),
+        certified().alpn_protocols(["a", "b"]),
+        certified().alpn_protocols(["a"]).extra("b"),
+        certified().server_name("a").alpn_protocols(["b"]),
+        certified().server_name("a").server_name("b"),
     ];
     let contexts: HashSet<Vec<u8>> = policies
         .iter()
