@@ -1,0 +1,217 @@
+//! Promise C: add, remove, take and lookup on one key take effect at one instant each.
+//!
+//! Many short histories of a few threads on a few keys, recorded as they really ran and explained by the testkit's checker. The
+//! number of histories is `RESUMPTION_HISTORIES` (default 1000 for each test); a failure names the seed of its history.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use resumption::{Added, ProtocolVersion, Session, SessionContext, SessionId, SessionIdContext, SessionKey};
+use resumption_testkit::history::{Call, History, Log, Outcome, Recorder, SessionSpec};
+use resumption_testkit::workload::Random;
+
+type Context = SessionContext<u64>;
+type KeyLog<'r> = Log<'r, usize, Call, Outcome>;
+
+/// How one kind of history is made.
+#[derive(Clone, Copy)]
+struct Plan {
+    threads: usize,
+    keys: usize,
+    calls: usize,
+    capacity: usize,
+    /// How a session is taken.
+    take: fn(&Context, &SessionKey) -> Option<Arc<Session<u64>>>,
+    /// Whether the same few session objects are added again and again, instead of a new one each time. They must not
+    /// be marked then, so there are no takes, and what is removed is never the cached object itself.
+    reuse: bool,
+}
+
+const PLAN: Plan = Plan {
+    threads: 4,
+    keys: 2,
+    calls: 12,
+    capacity: 64,
+    take: |context, key| context.take(key, &SessionIdContext::EMPTY),
+    reuse: false,
+};
+
+/// One thread of a history.
+struct Caller<'c, 'r> {
+    plan: Plan,
+    context: &'c Context,
+    shared: &'c [Vec<Arc<Session<u64>>>],
+    log: KeyLog<'r>,
+    random: Random,
+    /// What this thread last added or found under each key.
+    known: Vec<Option<Arc<Session<u64>>>>,
+    next_serial: u64,
+}
+
+fn key(index: usize) -> SessionKey {
+    let id = SessionId::new(&[index as u8 + 1; 32]).expect("32 bytes");
+    SessionKey::new(ProtocolVersion::TLS1_3, id)
+}
+
+fn session(context: &Context, index: usize, serial: u64) -> Arc<Session<u64>> {
+    Arc::new(context.session(key(index)).build(serial))
+}
+
+impl Caller<'_, '_> {
+    fn call(&mut self) {
+        let index = self.random.below(self.plan.keys as u64) as usize;
+        match self.random.below(if self.plan.reuse { 6 } else { 8 }) {
+            0..3 => self.add(index),
+            3 => self.remove(index),
+            4..6 => self.look_up(index),
+            _ => self.take(index),
+        }
+    }
+
+    fn add(&mut self, index: usize) {
+        let session = if self.plan.reuse {
+            let shared = &self.shared[index];
+            Arc::clone(&shared[self.random.below(shared.len() as u64) as usize])
+        } else {
+            self.next_serial += 1;
+            session(self.context, index, self.next_serial)
+        };
+        self.known[index] = Some(Arc::clone(&session));
+        self.log.call(index, Call::Add(*session.payload()), || match self.context.add_session(session) {
+            Ok(Added::Added) => Outcome::Added,
+            Ok(Added::Replaced(old)) => Outcome::Replaced(*old.payload()),
+            Ok(Added::Unchanged) => Outcome::Unchanged,
+            Err(error) => panic!("{error}"),
+        });
+    }
+
+    fn remove(&mut self, index: usize) {
+        let known = self.known[index].clone().filter(|_| !self.plan.reuse);
+        let session = known.unwrap_or_else(|| session(self.context, index, u64::MAX));
+        self.log.call(index, Call::Remove, || Outcome::Removed(self.context.remove_session(&session)));
+    }
+
+    fn look_up(&mut self, index: usize) {
+        let (key, context) = (key(index), self.context);
+        if self.random.chance(0.5) {
+            self.log.call(index, Call::Lookup, || {
+                let guard = context.pin();
+                let found = context.lookup(&key, &SessionIdContext::EMPTY, &guard);
+                Outcome::Found(found.map(|session| *session.payload()))
+            });
+        } else {
+            let mut found = None;
+            self.log.call(index, Call::Lookup, || {
+                found = context.lookup_arc(&key, &SessionIdContext::EMPTY);
+                Outcome::Found(found.as_ref().map(|session| *session.payload()))
+            });
+            self.known[index] = found.or(self.known[index].take());
+        }
+    }
+
+    fn take(&mut self, index: usize) {
+        let (key, plan, context) = (key(index), self.plan, self.context);
+        self.log.call(index, Call::Take, || {
+            Outcome::Found((plan.take)(context, &key).map(|session| *session.payload()))
+        });
+    }
+}
+
+/// Lets threads that start one after the other begin together.
+fn wait_for_all(ready: &AtomicUsize, threads: usize) {
+    // Relaxed: orders nothing, it only makes the threads overlap.
+    ready.fetch_add(1, Ordering::Relaxed);
+    while ready.load(Ordering::Relaxed) < threads {
+        thread::yield_now();
+    }
+}
+
+fn record(plan: Plan, seed: u64) -> History<usize, Call, Outcome> {
+    let context = Context::builder().capacity(plan.capacity).build().expect("a small table");
+    let shared: Vec<Vec<_>> =
+        (0..plan.keys).map(|index| (0..3).map(|serial| session(&context, index, serial)).collect()).collect();
+    let (recorder, ready) = (Recorder::new(), AtomicUsize::new(0));
+    let logs: Vec<KeyLog<'_>> = thread::scope(|scope| {
+        let start = |thread: usize| {
+            let mut caller = Caller {
+                plan,
+                context: &context,
+                shared: &shared,
+                log: recorder.log(thread),
+                random: Random::new(seed.wrapping_mul(1009).wrapping_add(thread as u64)),
+                known: vec![None; plan.keys],
+                next_serial: 1000 * thread as u64,
+            };
+            let ready = &ready;
+            scope.spawn(move || {
+                wait_for_all(ready, plan.threads);
+                (0..plan.calls).for_each(|_| caller.call());
+                caller.log
+            })
+        };
+        let threads: Vec<_> = (0..plan.threads).map(start).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no call panics")).collect()
+    });
+    History::new(logs)
+}
+
+fn histories() -> u64 {
+    let histories = std::env::var("RESUMPTION_HISTORIES").ok();
+    histories.map_or(1000, |number| number.parse().expect("RESUMPTION_HISTORIES is a number"))
+}
+
+fn check(plan: Plan, spec: SessionSpec) {
+    for seed in 0..histories() {
+        let history = record(plan, seed);
+        assert_eq!(history.len(), plan.threads * plan.calls);
+        if let Err(violation) = history.check(&spec) {
+            panic!("seed {seed}, {violation}");
+        }
+    }
+}
+
+#[test]
+fn sessions_that_are_added_once() {
+    check(PLAN, SessionSpec::default());
+}
+
+#[test]
+fn one_key_that_every_thread_fights_for() {
+    check(Plan { keys: 1, calls: 8, ..PLAN }, SessionSpec::default());
+}
+
+#[test]
+fn three_threads_with_longer_histories() {
+    check(Plan { threads: 3, calls: 40, keys: 3, ..PLAN }, SessionSpec::default());
+}
+
+#[test]
+fn sessions_that_are_added_again_and_again() {
+    check(Plan { reuse: true, ..PLAN }, SessionSpec::default());
+}
+
+#[test]
+fn a_full_cache_loses_sessions_and_nothing_else() {
+    check(Plan { capacity: 2, keys: 5, calls: 25, ..PLAN }, SessionSpec { evicts: true });
+    check(Plan { capacity: 1, keys: 2, ..PLAN }, SessionSpec { evicts: true });
+}
+
+#[test]
+fn a_full_cache_with_sessions_that_are_added_again() {
+    check(Plan { capacity: 1, keys: 3, calls: 20, reuse: true, ..PLAN }, SessionSpec { evicts: true });
+}
+
+/// The checker bites: a take that is made of two calls is found out.
+#[test]
+fn a_take_in_two_steps_is_not_linearizable() {
+    let take_in_two_steps = |context: &Context, key: &SessionKey| {
+        let found = context.lookup_arc(key, &SessionIdContext::EMPTY)?;
+        thread::yield_now();
+        context.remove_session(&found);
+        Some(found)
+    };
+    let plan = Plan { keys: 1, take: take_in_two_steps, ..PLAN };
+    let caught = (0..20_000).any(|seed| record(plan, seed).check(&SessionSpec::default()).is_err());
+    assert!(caught, "none of 20000 histories showed that two threads took one session");
+}
