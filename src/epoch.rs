@@ -53,7 +53,11 @@ const UNKNOWN_THREAD: usize = usize::MAX;
 #[inline]
 pub fn pin() -> Guard {
     PARTICIPANT
-        .try_with(|own| Guard { inner: own.handle.pin().into(), thread: own.index.get(), _not_send: PhantomData })
+        .try_with(|own| Guard {
+            inner: own.handle.pin().into(),
+            thread: own.index.get(),
+            _not_send: PhantomData,
+        })
         .unwrap_or_else(|_| late_guard())
 }
 
@@ -61,6 +65,14 @@ pub fn pin() -> Guard {
 #[cold]
 fn late_guard() -> Guard {
     Guard { inner: COLLECTOR.register().pin().into(), thread: UNKNOWN_THREAD, _not_send: PhantomData }
+}
+
+/// The guard under which a table gives its arrays back.
+pub(crate) fn pin_to_drop() -> Guard {
+    #[cfg(resumption_loom)]
+    return Guard::for_model();
+    #[cfg(not(resumption_loom))]
+    pin()
 }
 
 /// Gives back what the current thread has retired, as far as other threads' guards allow.
@@ -159,7 +171,18 @@ impl Guard {
     pub(crate) unsafe fn retire(&self, entry: NonNull<Header>, release: unsafe fn(NonNull<Header>)) {
         // SAFETY: the caller guarantees that no new pointer to the entry can be had, so those that exist are under
         // guards; crossbeam calls the closure once all of these are gone. The closure owns nothing borrowed.
-        unsafe { self.inner.defer_unchecked(move || release(entry)) };
+        unsafe { self.defer(move || release(entry)) };
+    }
+
+    /// Calls `free` once every guard that exists now is gone.
+    ///
+    /// # Safety
+    ///
+    /// What `free` frees can be reached by no guard that is made from now on, it may be called on any thread, and it
+    /// does not panic.
+    pub(crate) unsafe fn defer(&self, free: impl FnOnce() + 'static) {
+        // SAFETY: the caller's promise is what crossbeam asks for.
+        unsafe { self.inner.defer_unchecked(free) };
     }
 
     /// Keeps `session` alive until this guard is gone, and lends it for as long.
@@ -179,28 +202,57 @@ impl std::fmt::Debug for Guard {
 }
 
 #[cfg(resumption_loom)]
+std::thread_local! {
+    // What a model without a collector has retired. loom runs a model's threads on one thread of the system.
+    static UNTIL_THE_END: std::cell::RefCell<Vec<Box<dyn FnOnce()>>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Frees what a model without a collector has retired; or forgets it, if the model failed.
+#[cfg(resumption_loom)]
+pub(crate) fn end_of_model() {
+    let list = UNTIL_THE_END.take();
+    for free in list {
+        if std::thread::panicking() { std::mem::forget(free) } else { free() }
+    }
+}
+
+#[cfg(resumption_loom)]
 struct ModelPin(Option<crossbeam_epoch::Guard>);
+
+#[cfg(resumption_loom)]
+impl ModelPin {
+    unsafe fn defer_unchecked(&self, free: impl FnOnce() + 'static) {
+        match &self.0 {
+            // SAFETY: the caller's promise is what crossbeam asks for.
+            Some(guard) => unsafe { guard.defer_unchecked(free) },
+            None => UNTIL_THE_END.with_borrow_mut(|list| list.push(Box::new(free))),
+        }
+    }
+
+    fn defer(&self, free: impl FnOnce() + Send + 'static) {
+        match &self.0 {
+            Some(guard) => guard.defer(free),
+            None => UNTIL_THE_END.with_borrow_mut(|list| list.push(Box::new(free))),
+        }
+    }
+
+    fn flush(&self) {
+        if let Some(guard) = &self.0 {
+            guard.flush();
+        }
+    }
+
+    fn repin(&mut self) {
+        if let Some(guard) = &mut self.0 {
+            guard.repin();
+        }
+    }
+}
 
 #[cfg(resumption_loom)]
 impl From<crossbeam_epoch::Guard> for ModelPin {
     fn from(guard: crossbeam_epoch::Guard) -> Self {
         Self(Some(guard))
-    }
-}
-
-#[cfg(resumption_loom)]
-impl std::ops::Deref for ModelPin {
-    type Target = crossbeam_epoch::Guard;
-
-    fn deref(&self) -> &Self::Target {
-        self.0.as_ref().expect("a model's guard retires nothing")
-    }
-}
-
-#[cfg(resumption_loom)]
-impl std::ops::DerefMut for ModelPin {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        self.0.as_mut().expect("a model's guard is not repinned")
     }
 }
 

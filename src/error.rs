@@ -72,39 +72,24 @@ impl fmt::Display for AddError {
 
 impl Error for AddError {}
 
-/// Why a capacity was refused.
+/// The capacity is more sessions than any table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CapacityError {
-    /// More sessions than the table was built for.
-    AboveBuilt {
-        /// The capacity asked for.
-        asked: usize,
-        /// The capacity the table was built for.
-        built: usize,
-    },
-    /// More sessions than any table holds.
-    TooLarge {
-        /// The capacity asked for.
-        asked: usize,
-        /// The largest capacity there is.
-        limit: usize,
-    },
+pub struct CapacityError {
+    /// The capacity asked for.
+    pub asked: usize,
+    /// The largest capacity there is.
+    pub limit: usize,
+}
+
+impl CapacityError {
+    pub(crate) fn check(asked: usize, limit: usize) -> Result<(), Self> {
+        if asked > limit { Err(Self { asked, limit }) } else { Ok(()) }
+    }
 }
 
 impl fmt::Display for CapacityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AboveBuilt { asked: 0, built } => {
-                write!(f, "an unlimited capacity needs a growing table; this one was built for {built}")
-            }
-            Self::AboveBuilt { asked, built } => {
-                write!(f, "capacity {asked} is above the {built} sessions the table was built for")
-            }
-            Self::TooLarge { asked, limit } => {
-                write!(f, "capacity {asked} is above the largest possible, {limit}")
-            }
-        }
+        write!(f, "capacity {} is above the largest possible, {}", self.asked, self.limit)
     }
 }
 

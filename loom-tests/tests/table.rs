@@ -13,7 +13,10 @@ fn insert_insert() {
     let ours = table.insert(7, 2);
     let theirs = theirs.join().unwrap();
     assert_eq!(table.copies(7), 1, "one copy of the key");
-    assert!(matches!((ours, theirs), (None, Some(2)) | (Some(1), None)), "one adds, one replaces: {ours:?} {theirs:?}");
+    assert!(
+        matches!((ours, theirs), (None, Some(2)) | (Some(1), None)),
+        "one adds, one replaces: {ours:?} {theirs:?}"
+    );
     assert_eq!(table.get(7), Some(if ours.is_some() { 2 } else { 1 }));
 }
 

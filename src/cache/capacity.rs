@@ -1,71 +1,159 @@
-//! The account of room: a bound that holds.
+//! The account of room: a bound that holds, in sessions and, if asked for, in bytes.
 
 use crate::sync::{AtomicUsize, Ordering};
 use crossbeam_utils::CachePadded;
 
-/// The largest capacity: what a table's 48-bit addresses leave room for, by far.
+/// The largest capacity in sessions: what a table's 48-bit addresses leave room for, by far.
 pub(crate) const MAX_CAPACITY: usize = 1 << 36;
 
 /// How many sessions are in the cache or on their way into it, and how many may be.
 ///
 /// An insert reserves room before it touches the table, so the table never holds more than was reserved. A thread that
 /// finds no room evicts and passes the victim's room on; one that finds nothing to evict, since all room is held by
-/// inserts under way, goes over by its one session, and every insert settles what is over once it is done.
+/// inserts under way, goes over by its one session, and every insert settles what is over once it is done. All counts
+/// are relaxed: they bound how much there is, and order nothing.
 pub(crate) struct Capacity {
     limit: AtomicUsize,
-    count: CachePadded<AtomicUsize>,
+    byte_limit: Option<AtomicUsize>,
+    used: CachePadded<Used>,
+}
+
+struct Used {
+    sessions: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// One session's worth of what is over a limit, taken on by the caller of [`Capacity::claim_debt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Debt {
+    /// A session too many; it is struck from the account already.
+    Session,
+    /// Some bytes too many; nothing is struck yet.
+    Bytes,
 }
 
 impl Capacity {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { limit: AtomicUsize::new(limit), count: CachePadded::new(AtomicUsize::new(0)) }
+    /// Room for `limit` sessions, 0 for any number, and for `bytes` bytes if they are to be counted.
+    pub(crate) fn new(limit: usize, bytes: Option<usize>) -> Self {
+        Self {
+            limit: AtomicUsize::new(limit),
+            byte_limit: bytes.map(AtomicUsize::new),
+            used: CachePadded::new(Used { sessions: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }),
+        }
     }
 
+    /// The capacity in sessions; 0 is unlimited.
     pub(crate) fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Sets the limit and returns the previous one.
+    /// Sets the capacity in sessions and returns the previous one.
     pub(crate) fn set_limit(&self, limit: usize) -> usize {
         self.limit.swap(limit, Ordering::Relaxed)
     }
 
-    /// Sessions in the cache, with those on their way in.
-    pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+    /// The capacity in bytes, if bytes are counted.
+    pub(crate) fn byte_limit(&self) -> Option<usize> {
+        self.byte_limit.as_ref().map(|limit| limit.load(Ordering::Relaxed))
     }
 
-    /// Reserves room for one session; `false` when there is none.
-    pub(crate) fn try_reserve(&self) -> bool {
-        if self.count() >= self.limit() {
+    /// Sets the capacity in bytes and returns the previous one; `None` when bytes are not counted.
+    pub(crate) fn set_byte_limit(&self, limit: usize) -> Option<usize> {
+        self.byte_limit.as_ref().map(|old| old.swap(limit, Ordering::Relaxed))
+    }
+
+    /// Sessions in the cache, with those on their way in.
+    pub(crate) fn count(&self) -> usize {
+        self.used.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Their bytes, if they are counted.
+    pub(crate) fn bytes(&self) -> Option<usize> {
+        self.byte_limit.as_ref().map(|_| self.used.bytes.load(Ordering::Relaxed))
+    }
+
+    fn most(&self) -> usize {
+        match self.limit() {
+            0 => usize::MAX,
+            limit => limit,
+        }
+    }
+
+    fn bytes_over(&self, weight: u32) -> bool {
+        self.byte_limit.as_ref().is_some_and(|limit| {
+            self.used.bytes.load(Ordering::Relaxed).saturating_add(weight as usize)
+                > limit.load(Ordering::Relaxed)
+        })
+    }
+
+    /// Reserves room for a session of this weight; `false` when there is none.
+    pub(crate) fn try_reserve(&self, weight: u32) -> bool {
+        if self.count() >= self.most() || self.bytes_over(weight) {
             return false;
         }
         // Not a compare-and-swap: threads that pass the check together may go over by one each, and settle afterwards.
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.overdraw(weight);
         true
     }
 
-    /// Reserves room that is not there.
-    pub(crate) fn overdraw(&self) {
-        self.count.fetch_add(1, Ordering::Relaxed);
+    /// Reserves room whether or not there is any.
+    pub(crate) fn overdraw(&self, weight: u32) {
+        self.used.sessions.fetch_add(1, Ordering::Relaxed);
+        if self.byte_limit.is_some() {
+            self.used.bytes.fetch_add(weight as usize, Ordering::Relaxed);
+        }
     }
 
-    /// Gives the room of one session back.
-    pub(crate) fn give_back(&self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
+    /// Gives the room of a session of this weight back.
+    pub(crate) fn give_back(&self, weight: u32) {
+        self.used.sessions.fetch_sub(1, Ordering::Relaxed);
+        if self.byte_limit.is_some() {
+            self.used.bytes.fetch_sub(weight as usize, Ordering::Relaxed);
+        }
     }
 
-    /// Takes on one session's worth of what is over the limit: the caller evicts one, or calls
-    /// [`overdraw`](Self::overdraw) again.
-    pub(crate) fn claim_debt(&self) -> bool {
+    /// Passes the room of an evicted session on to a new one. If bytes are counted the victim's room is given back
+    /// instead, since it may not be enough, and the answer is `false`.
+    pub(crate) fn pass_on(&self, victim: u32) -> bool {
+        if self.byte_limit.is_none() {
+            return true;
+        }
+        self.give_back(victim);
+        false
+    }
+
+    /// Takes on a piece of what is over a limit: the caller evicts a session and [pays](Self::pay).
+    pub(crate) fn claim_debt(&self) -> Option<Debt> {
         let mut count = self.count();
-        while count > self.limit() {
-            match self.count.compare_exchange_weak(count, count - 1, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return true,
+        while count > self.most() {
+            let claimed = self.used.sessions.compare_exchange_weak(
+                count,
+                count - 1,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            match claimed {
+                Ok(_) => return Some(Debt::Session),
                 Err(now) => count = now,
             }
         }
-        false
+        self.bytes_over(0).then_some(Debt::Bytes)
+    }
+
+    /// Settles a claimed debt with an evicted session's weight, or takes it back when nothing could be evicted.
+    pub(crate) fn pay(&self, debt: Debt, victim: Option<u32>) {
+        match (debt, victim) {
+            (Debt::Session, Some(weight)) => {
+                if self.byte_limit.is_some() {
+                    self.used.bytes.fetch_sub(weight as usize, Ordering::Relaxed);
+                }
+            }
+            (Debt::Session, None) => {
+                self.used.sessions.fetch_add(1, Ordering::Relaxed);
+            }
+            (Debt::Bytes, Some(weight)) => self.give_back(weight),
+            (Debt::Bytes, None) => {}
+        }
     }
 }
 
@@ -75,20 +163,40 @@ mod tests {
 
     #[test]
     fn room_is_reserved_up_to_the_limit() {
-        let room = Capacity::new(2);
-        assert!(room.try_reserve() && room.try_reserve() && !room.try_reserve());
-        assert!(!room.claim_debt());
-        room.give_back();
-        assert!(room.try_reserve());
-        assert_eq!(room.count(), 2);
+        let room = Capacity::new(2, None);
+        assert!(room.try_reserve(9) && room.try_reserve(9) && !room.try_reserve(9));
+        assert_eq!(room.claim_debt(), None);
+        room.give_back(9);
+        assert!(room.try_reserve(9));
+        assert_eq!((room.count(), room.bytes()), (2, None));
+    }
+
+    #[test]
+    fn no_limit_is_no_limit() {
+        let room = Capacity::new(0, None);
+        (0..1000).for_each(|_| assert!(room.try_reserve(9)));
+        assert_eq!((room.count(), room.claim_debt()), (1000, None));
     }
 
     #[test]
     fn each_debt_is_claimed_once() {
-        let room = Capacity::new(3);
-        (0..3).for_each(|_| assert!(room.try_reserve()));
+        let room = Capacity::new(3, None);
+        (0..3).for_each(|_| assert!(room.try_reserve(9)));
         assert_eq!(room.set_limit(1), 3);
-        assert!(room.claim_debt() && room.claim_debt() && !room.claim_debt());
-        assert_eq!(room.count(), 1);
+        assert_eq!([(); 3].map(|()| room.claim_debt()), [Some(Debt::Session), Some(Debt::Session), None]);
+        room.pay(Debt::Session, None);
+        assert_eq!(room.count(), 2);
+    }
+
+    #[test]
+    fn bytes_are_a_bound_of_their_own() {
+        let room = Capacity::new(10, Some(100));
+        assert!(room.try_reserve(60) && !room.try_reserve(41) && room.try_reserve(40));
+        assert_eq!(room.set_byte_limit(50), Some(100));
+        assert_eq!(room.claim_debt(), Some(Debt::Bytes));
+        room.pay(Debt::Bytes, Some(60));
+        assert_eq!((room.count(), room.bytes(), room.claim_debt()), (1, Some(40), None));
+        assert!(!room.pass_on(40));
+        assert_eq!((room.count(), room.bytes()), (0, Some(0)));
     }
 }

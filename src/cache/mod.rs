@@ -8,9 +8,13 @@
 mod cache;
 mod capacity;
 mod departures;
+mod evict;
+mod insert;
 mod recent;
+mod upkeep;
 
-pub(crate) use cache::{Cache, CacheInsert, Found, Refusal, Wanted};
+pub(crate) use cache::{Cache, Found, Refusal, Wanted};
 pub(crate) use capacity::MAX_CAPACITY;
 pub(crate) use departures::Departures;
 pub use departures::RemoveReason;
+pub(crate) use insert::{CacheInsert, Terms};

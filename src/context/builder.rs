@@ -26,6 +26,7 @@ use std::time::Duration;
 #[must_use]
 pub struct ContextBuilder<T: Payload> {
     pub(super) capacity: usize,
+    pub(super) byte_capacity: Option<usize>,
     pub(super) timeout: Duration,
     pub(super) mode: SessionCacheMode,
     pub(super) max_session_bytes: usize,
@@ -44,6 +45,7 @@ impl<T: Payload> ContextBuilder<T> {
     pub(super) fn new() -> Self {
         Self {
             capacity: Self::DEFAULT_CAPACITY,
+            byte_capacity: None,
             timeout: Self::DEFAULT_TIMEOUT,
             mode: SessionCacheMode::default(),
             max_session_bytes: usize::MAX,
@@ -53,9 +55,15 @@ impl<T: Payload> ContextBuilder<T> {
         }
     }
 
-    /// How many sessions the context may hold (`SSL_CTX_sess_set_cache_size`); 20,480 unless set.
+    /// How many sessions the context may hold (`SSL_CTX_sess_set_cache_size`); 20,480 unless set. 0 is unlimited.
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;
+        self
+    }
+
+    /// How many bytes of sessions, by their [`weight`](Session::weight), the context may hold; not counted unless set.
+    pub fn byte_capacity(mut self, bytes: usize) -> Self {
+        self.byte_capacity = Some(bytes);
         self
     }
 
@@ -129,16 +137,11 @@ impl<T: Payload> ContextBuilder<T> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Capacity`] for a capacity of zero (unlimited) or above 2^36, and [`BuildError::OutOfMemory`] when
-    /// the table, 22 bytes a session, cannot be allocated.
+    /// [`BuildError::Capacity`] for a capacity above 2^36, and [`BuildError::OutOfMemory`] when the table, 22 bytes a
+    /// session, cannot be allocated.
     pub fn build(self) -> Result<SessionContext<T>, BuildError> {
-        if self.capacity == 0 {
-            return Err(CapacityError::AboveBuilt { asked: 0, built: 0 }.into());
-        }
-        if self.capacity > MAX_CAPACITY {
-            return Err(CapacityError::TooLarge { asked: self.capacity, limit: MAX_CAPACITY }.into());
-        }
-        let cache = Cache::new(self.capacity)?;
+        CapacityError::check(self.capacity, MAX_CAPACITY)?;
+        let cache = Cache::new(self.capacity, self.byte_capacity)?;
         Ok(SessionContext::from_parts(cache, self))
     }
 }

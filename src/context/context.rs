@@ -3,7 +3,7 @@
 use super::events::Events;
 use super::stats::{Counter, Counters};
 use super::{ContextBuilder, ExternalStore, HandshakeEvent, SessionCacheMode, Stats};
-use crate::cache::{Cache, RemoveReason};
+use crate::cache::{Cache, Departures, MAX_CAPACITY, RemoveReason};
 use crate::clock::{Clock, Timestamp};
 use crate::epoch::{self, Guard};
 use crate::error::CapacityError;
@@ -121,36 +121,54 @@ impl<T: Payload> SessionContext<T> {
         Some(self.timeout()).filter(|t| !t.is_zero()).unwrap_or(ContextBuilder::<T>::DEFAULT_TIMEOUT)
     }
 
-    /// How many sessions the context may hold (`SSL_CTX_sess_get_cache_size`).
+    /// How many sessions the context may hold; 0 is any number (`SSL_CTX_sess_get_cache_size`).
     pub fn capacity(&self) -> usize {
         self.cache.capacity()
     }
 
-    /// Sets the capacity and returns the previous one (`SSL_CTX_sess_set_cache_size`). What is over a lowered capacity
-    /// is evicted before the call returns.
+    /// Sets the capacity and returns the previous one (`SSL_CTX_sess_set_cache_size`); 0 is unlimited. What is over a
+    /// lowered capacity is evicted before the call returns; other threads go on meanwhile. A raised one makes the table
+    /// grow as sessions come.
     ///
     /// # Errors
     ///
-    /// [`CapacityError`] for more sessions than the context was built for, and for zero (unlimited), with nothing
-    /// changed.
+    /// [`CapacityError`] for more than 2^36 sessions, with nothing changed.
     pub fn set_capacity(&self, sessions: usize) -> Result<usize, CapacityError> {
-        let built = self.cache.built();
-        if sessions == 0 || sessions > built {
-            return Err(CapacityError::AboveBuilt { asked: sessions, built });
-        }
+        CapacityError::check(sessions, MAX_CAPACITY)?;
+        Ok(self.resize(|departures, guard| self.cache.set_capacity(sessions, self.now(), departures, guard)))
+    }
+
+    /// How many bytes of sessions the context may hold, if it was built to count them.
+    pub fn byte_capacity(&self) -> Option<usize> {
+        self.cache.byte_capacity()
+    }
+
+    /// Sets the capacity in bytes and returns the previous one, as [`set_capacity`](Self::set_capacity) does for
+    /// sessions; `None`, with nothing changed, when the context was not [built](ContextBuilder::byte_capacity) to count
+    /// bytes.
+    pub fn set_byte_capacity(&self, bytes: usize) -> Option<usize> {
+        self.resize(|departures, guard| self.cache.set_byte_capacity(bytes, self.now(), departures, guard))
+    }
+
+    fn resize<R>(&self, resize: impl FnOnce(&mut Departures<T>, &Guard) -> R) -> R {
         let mut departures = self.departures();
         let guard = self.pin();
-        let previous = self.cache.set_capacity(sessions, self.now(), &mut departures, &guard);
+        let previous = resize(&mut departures, &guard);
         self.counters.add(Counter::CacheFull, departures.evicted() as u64, guard.thread());
         drop(guard);
         self.announce(departures);
-        Ok(previous)
+        previous
     }
 
     /// Sessions in the internal cache, expired ones included (`SSL_CTX_sess_number`). Includes those that other threads
     /// are adding at this instant.
     pub fn len(&self) -> usize {
         self.cache.len()
+    }
+
+    /// The [weight](Session::weight) of these sessions together, if the context was built to count it.
+    pub fn bytes(&self) -> Option<usize> {
+        self.cache.bytes()
     }
 
     /// Whether the internal cache is empty.
@@ -165,10 +183,11 @@ impl<T: Payload> SessionContext<T> {
     }
 
     /// Calls `visit` for each session in the internal cache, in no particular order. Sessions that come or go meanwhile
-    /// may be visited or not; one that stays is visited once.
+    /// may be visited or not; one that stays is visited once, or twice if the table grows at that moment.
     pub fn for_each(&self, guard: &Guard, mut visit: impl FnMut(&Session<T>)) {
-        for bucket in 0..self.cache.buckets() {
-            self.cache.visit(bucket, guard, &mut visit);
+        let parts = self.cache.parts(guard);
+        for part in 0..parts {
+            self.cache.visit((part, parts), guard, &mut visit);
         }
     }
 

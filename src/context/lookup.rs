@@ -2,7 +2,7 @@
 
 use super::stats::Counter;
 use super::{SessionCacheMode, SessionContext};
-use crate::cache::{Found, Refusal, RemoveReason, Wanted};
+use crate::cache::{Found, Refusal, RemoveReason, Terms, Wanted};
 use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::session::{Payload, Session, SessionIdContext, SessionKey};
@@ -81,7 +81,7 @@ impl<T: Payload> SessionContext<T> {
     #[cold]
     fn lookup_missed(
         &self,
-        found: &Found<'_, '_, T>,
+        found: &Found<'_, T>,
         wanted: Wanted<'_>,
         guard: &Guard,
     ) -> Option<Arc<Session<T>>> {
@@ -100,7 +100,7 @@ impl<T: Payload> SessionContext<T> {
 
     /// Counts a session that was found and is not handed out. An expired one is removed where OpenSSL removes it: on
     /// the way of the session id, not of the ticket.
-    fn refuse(&self, found: &Found<'_, '_, T>, guard: &Guard) {
+    fn refuse(&self, found: &Found<'_, T>, guard: &Guard) {
         let Found::Refused(member, refusal) = *found else { return };
         self.counters.count(refusal.into(), guard.thread());
         if refusal != Refusal::Expired {
@@ -138,8 +138,8 @@ impl<T: Payload> SessionContext<T> {
                     mode.contains(SessionCacheMode::UPDATE_TIME) && wanted.now <= session.expires_at();
                 let from = if renew { wanted.now } else { session.time() };
                 // One that cannot be stored is used all the same.
-                let _ =
-                    self.insert(Arc::clone(&session), session.expiry_if_used_at(from), external, wanted.now);
+                let expiry = session.expiry_if_used_at(from);
+                let _ = self.insert(Arc::clone(&session), Terms { expiry, external, now: wanted.now });
             }
         }
         self.admit(session, wanted, absence, guard)

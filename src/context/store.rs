@@ -2,7 +2,7 @@
 
 use super::stats::Counter;
 use super::{SessionCacheMode, SessionContext, Side};
-use crate::cache::{CacheInsert, RemoveReason};
+use crate::cache::{CacheInsert, RemoveReason, Terms};
 use crate::clock::Timestamp;
 use crate::error::AddError;
 use crate::session::{Header, Payload, Session, SessionIdContext};
@@ -25,12 +25,12 @@ pub enum Added<T> {
 pub struct Stored {
     /// The session is in the internal cache.
     pub internal: bool,
-    /// The new callback and the external store were told of it.
+    /// The new callback was told of it, or the external store holds it.
     pub announced: bool,
 }
 
 /// Where a flush that walks the table lets reclamation catch up.
-const BUCKETS_PER_PIN: usize = 256;
+const PARTS_PER_PIN: usize = 256;
 
 impl<T: Payload> SessionContext<T> {
     /// Adds a session (`SSL_CTX_add_session`), whatever the mode says. A full cache evicts another.
@@ -41,8 +41,8 @@ impl<T: Payload> SessionContext<T> {
     ///
     /// [`AddError`], with nothing changed.
     pub fn add_session(&self, session: Arc<Session<T>>) -> Result<Added<T>, AddError> {
-        let expiry = session.expires_at();
-        Ok(match self.insert(session, expiry, false, self.now())? {
+        let terms = Terms { expiry: session.expires_at(), external: false, now: self.now() };
+        Ok(match self.insert(session, terms)? {
             CacheInsert::Added => Added::Added,
             CacheInsert::Replaced(old) => Added::Replaced(old),
             CacheInsert::Unchanged => Added::Unchanged,
@@ -68,29 +68,26 @@ impl<T: Payload> SessionContext<T> {
         if internal {
             // The membership is flagged before the external store is told: from the first instant in which two tiers
             // may hold the session, a take must win in both.
-            self.insert(Arc::clone(&session), session.expires_at(), external.is_some(), self.now())?;
+            let external = external.is_some();
+            let terms = Terms { expiry: session.expires_at(), external, now: self.now() };
+            self.insert(Arc::clone(&session), terms)?;
         }
-        if external.is_some_and(|external| !external.put(&session)) && internal {
+        let held_outside = external.is_some_and(|external| external.put(&session));
+        if internal && external.is_some() && !held_outside {
             self.cache.clear_external(&session, &self.pin());
         }
         if let Some(on_new) = &self.events.on_new {
             on_new(self, &session);
         }
-        Ok(Stored { internal, announced: true })
+        Ok(Stored { internal, announced: held_outside || self.events.on_new.is_some() })
     }
 
     /// Inserts, and announces what had to go.
-    pub(super) fn insert(
-        &self,
-        session: Arc<Session<T>>,
-        expiry: Timestamp,
-        external: bool,
-        now: Timestamp,
-    ) -> Result<CacheInsert<T>, AddError> {
+    pub(super) fn insert(&self, session: Arc<Session<T>>, terms: Terms) -> Result<CacheInsert<T>, AddError> {
         self.check_weight(&session)?;
         let mut departures = self.departures();
         let guard = self.pin();
-        let inserted = self.cache.insert(session, expiry, external, now, &mut departures, &guard)?;
+        let inserted = self.cache.insert(session, terms, &mut departures, &guard)?;
         self.counters.add(Counter::CacheFull, departures.evicted() as u64, guard.thread());
         drop(guard);
         self.announce(departures);
@@ -98,7 +95,8 @@ impl<T: Payload> SessionContext<T> {
     }
 
     fn check_weight(&self, session: &Session<T>) -> Result<(), AddError> {
-        let (weight, limit) = (session.weight(), self.max_session_bytes);
+        let limit = self.max_session_bytes.min(self.byte_capacity().unwrap_or(usize::MAX));
+        let weight = session.weight();
         if weight > limit { Err(AddError::TooLarge { weight, limit }) } else { Ok(()) }
     }
 
@@ -153,15 +151,14 @@ impl<T: Payload> SessionContext<T> {
 
     pub(super) fn sweep(&self, reason: impl Fn(&Header, &Session<T>) -> Option<RemoveReason>) -> usize {
         let mut removed = 0;
-        let buckets = self.cache.buckets();
-        for from in (0..buckets).step_by(BUCKETS_PER_PIN) {
+        let parts = self.cache.parts(&self.pin());
+        for from in (0..parts).step_by(PARTS_PER_PIN) {
             let mut departures = self.departures();
-            {
-                let guard = self.pin();
-                for bucket in from..buckets.min(from + BUCKETS_PER_PIN) {
-                    removed += self.cache.sweep(bucket, &reason, &mut departures, &guard);
-                }
+            let guard = self.pin();
+            for part in from..parts.min(from + PARTS_PER_PIN) {
+                removed += self.cache.sweep((part, parts), &reason, &mut departures, &guard);
             }
+            drop(guard);
             self.announce(departures);
         }
         removed

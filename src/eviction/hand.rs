@@ -43,10 +43,10 @@ impl Hands {
 
     const COUNT: usize = if cfg!(resumption_loom) { 1 } else { 8 };
 
-    /// Hands over `buckets` buckets.
-    pub(crate) fn new(buckets: usize) -> Self {
-        let spread = buckets / Self::COUNT;
-        Self { positions: (0..Self::COUNT).map(|i| CachePadded::new(AtomicUsize::new(i * spread))).collect() }
+    /// Hands at different places, whatever the number of buckets.
+    pub(crate) fn new() -> Self {
+        let place = |i: usize| CachePadded::new(AtomicUsize::new(i.wrapping_mul(0x9e37_79b9)));
+        Self { positions: (0..Self::COUNT).map(place).collect() }
     }
 
     /// The bucket at the hand of the thread with this index.
@@ -89,8 +89,9 @@ mod tests {
 
     #[test]
     fn hands_are_spread_and_move_alone() {
-        let hands = Hands::new(80);
-        assert_eq!((hands.position(0), hands.position(1), hands.position(8)), (0, 10, 0));
+        let hands = Hands::new();
+        assert_eq!((hands.position(0), hands.position(8)), (0, 0));
+        assert_ne!(hands.position(1) % 6827, hands.position(2) % 6827);
         hands.set_position(1, 12);
         assert_eq!((hands.position(0), hands.position(1), hands.position(9)), (0, 12, 12));
     }

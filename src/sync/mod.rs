@@ -28,6 +28,10 @@ pub enum Rule {
     Sequence,
     /// A removal is a compare-and-swap, not a store.
     OneWinner,
+    /// A bucket's slots are frozen before they are copied.
+    Freeze,
+    /// A bucket's entries are copied before its control word says that it has moved.
+    CopyFirst,
     /// Whoever meets an announcement puts the entry before clearing it.
     HelpPuts,
 }

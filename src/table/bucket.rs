@@ -1,10 +1,9 @@
-//! The bucket: one cache line, and its array.
+//! The bucket: one cache line, and seldom overflow lines behind it.
 
-use super::raw::OutOfMemory;
 use super::slot::{ControlWord, Slot, SlotWord};
 use crate::session::Header;
 use crate::sync::{AtomicPtr, Ordering};
-use std::ptr::{self, NonNull};
+use std::ptr;
 
 /// Slots in a line: what is left of 64 bytes after the control word and the overflow pointer.
 pub(super) const SLOTS: usize = if cfg!(resumption_loom) { 2 } else { 6 };
@@ -25,7 +24,7 @@ pub(super) struct Line {
 const _: () = assert!(size_of::<Line>() == 64);
 
 impl Line {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             control: AtomicPtr::new(ControlWord::idle(0).0),
             next: AtomicPtr::new(ptr::null_mut()),
@@ -49,9 +48,8 @@ impl Line {
     /// mispredicted at every lookup. Only a hint: who follows an entry loads its slot again, with Acquire.
     #[inline]
     pub(super) fn candidates(&self, tag: u16) -> u32 {
-        let bit = |(i, slot): (usize, &Slot)| {
-            u32::from(SlotWord(slot.load(Ordering::Relaxed)).has_tag(tag)) << i
-        };
+        let bit =
+            |(i, slot): (usize, &Slot)| u32::from(SlotWord(slot.load(Ordering::Relaxed)).has_tag(tag)) << i;
         self.slots.iter().enumerate().map(bit).fold(0, |mask, bit| mask | bit)
     }
 
@@ -69,18 +67,23 @@ impl Line {
     pub(super) fn next(&self) -> Option<&Line> {
         // Acquire: pairs with the AcqRel in `grow`, so that the new line is seen initialised.
         let next = self.next.load(Ordering::Acquire);
-        // SAFETY: `next` is null or was installed by `grow`; lines live until the array is dropped, which needs
-        // exclusive access to what `self` is borrowed from.
+        // SAFETY: `next` is null or was installed by `grow`; lines live until their array is dropped, and
+        // `self` is borrowed from it.
         unsafe { next.as_ref() }
     }
 
     /// The entry that the control word announces.
     #[cfg(resumption_loom)]
-    pub(super) fn announced(&self) -> Option<NonNull<Header>> {
+    pub(super) fn announced(&self) -> Option<std::ptr::NonNull<Header>> {
         match ControlWord(self.control.load(Ordering::Acquire)).state() {
             super::slot::Control::Pending(entry) => Some(entry),
-            super::slot::Control::Idle(_) => None,
+            _ => None,
         }
+    }
+
+    /// Takes the overflow line behind this one, of an array that is being dropped.
+    pub(super) fn detach(&mut self) -> *mut Line {
+        std::mem::replace(&mut self.next, AtomicPtr::new(ptr::null_mut())).load(Ordering::Relaxed)
     }
 
     /// Appends an overflow line, or finds that someone else has.
@@ -97,86 +100,5 @@ impl Line {
                 unsafe { &*theirs }
             }
         }
-    }
-}
-
-/// The array of root lines, fixed in size.
-pub(super) struct Lines {
-    first: NonNull<Line>,
-    count: usize,
-}
-
-// SAFETY: a Line is made of atomics; the array is freed by its one owner.
-unsafe impl Send for Lines {}
-// SAFETY: shared access to a Line goes through its atomics only.
-unsafe impl Sync for Lines {}
-
-impl Lines {
-    pub(super) fn new(count: usize) -> Result<Self, OutOfMemory> {
-        let bytes = count.saturating_mul(size_of::<Line>());
-        let first = Self::allocate(count).ok_or(OutOfMemory { bytes })?;
-        Ok(Self { first, count })
-    }
-
-    #[cfg(not(resumption_loom))]
-    fn allocate(count: usize) -> Option<NonNull<Line>> {
-        let layout = std::alloc::Layout::array::<Line>(count).ok().filter(|layout| layout.size() > 0)?;
-        // SAFETY: the layout's size is not zero. All-zero memory is a valid Line: idle(0), no next, empty(0) slots.
-        NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }.cast())
-    }
-
-    // loom's atomics are not all-zero, so its lines are built one by one.
-    #[cfg(resumption_loom)]
-    fn allocate(count: usize) -> Option<NonNull<Line>> {
-        let lines: Box<[Line]> = (0..count).map(|_| Line::new()).collect();
-        NonNull::new(Box::into_raw(lines).cast())
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.count
-    }
-
-    /// The root line of bucket `index`, which must be below `count`.
-    #[inline]
-    pub(super) fn root(&self, index: usize) -> &Line {
-        assert!(index < self.count);
-        // SAFETY: the index is in bounds and the array lives as long as `self`.
-        unsafe { self.first.add(index).as_ref() }
-    }
-
-    /// The bucket that `hash` belongs to: the hash scaled to the number of buckets.
-    #[inline]
-    pub(super) fn index_of(&self, hash: u64) -> usize {
-        ((u128::from(hash) * self.count as u128) >> 64) as usize
-    }
-
-    /// The root line of the bucket that `hash` belongs to.
-    #[inline]
-    pub(super) fn root_of(&self, hash: u64) -> &Line {
-        let index = self.index_of(hash);
-        debug_assert!(index < self.count);
-        // SAFETY: hash / 2^64 is below 1, so the index is below `count`; the array lives as long as `self`.
-        unsafe { self.first.add(index).as_ref() }
-    }
-}
-
-impl Drop for Lines {
-    fn drop(&mut self) {
-        for index in 0..self.count {
-            let mut next = self.root(index).next.load(Ordering::Relaxed);
-            while !next.is_null() {
-                // SAFETY: overflow lines come from `Box::into_raw` in `grow`; we are their only owner now.
-                let line = unsafe { Box::from_raw(next) };
-                next = line.next.load(Ordering::Relaxed);
-            }
-        }
-        #[cfg(not(resumption_loom))]
-        if let Ok(layout) = std::alloc::Layout::array::<Line>(self.count) {
-            // SAFETY: allocated in `allocate` with this very layout. A Line needs no drop of its own.
-            unsafe { std::alloc::dealloc(self.first.as_ptr().cast(), layout) };
-        }
-        #[cfg(resumption_loom)]
-        // SAFETY: `allocate` made it from a boxed slice of this length.
-        drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(self.first.as_ptr(), self.count)) });
     }
 }

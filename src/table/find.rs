@@ -1,26 +1,24 @@
 //! Finding an entry: two dependent cache lines, no write, no retry.
 
+use super::array::Array;
 use super::bucket::Line;
 use super::raw::{Hash, Miss, RawTable, Seen};
-use super::slot::SlotWord;
+use super::slot::{ControlWord, SlotWord};
 use crate::epoch::Guard;
 use crate::session::{Header, SessionKey};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 
 impl RawTable {
     /// The slot that holds `key`.
     ///
     /// A hit takes effect at the load of the slot. A miss is linearizable by rule R3: if the key was in one slot at
     /// some instant of the scan and in another later, it was absent in between, and that gap lies within the scan
-    /// whatever the order of the loads.
+    /// whatever the order of the loads. Only the move to another array changes a slot without a gap, and that is why a
+    /// miss looks at the control word last.
     #[inline]
-    pub(super) fn find<'t, 'g>(
-        &'t self,
-        hash: Hash,
-        key: &SessionKey,
-        _guard: &'g Guard,
-    ) -> Result<Seen<'t, 'g>, Miss> {
-        let root = self.lines.root_of(hash.0);
+    pub(super) fn find<'g>(&self, hash: Hash, key: &SessionKey, guard: &'g Guard) -> Result<Seen<'g>, Miss> {
+        let array = self.array(guard);
+        let root = array.root_of(hash.0);
         let mut miss = Miss { other_version: false };
         let mut line = root;
         loop {
@@ -28,21 +26,57 @@ impl RawTable {
                 return Ok(seen);
             }
             match line.next() {
-                None => return Err(miss),
+                None => break,
                 Some(next) => line = next,
+            }
+        }
+        // Acquire: if a slot was read frozen, this pairs with the AcqRel that froze it, before which the control word
+        // was frozen; so that the load below says so. If none was, the bucket was whole when its slots were read.
+        fence(Ordering::Acquire);
+        // Acquire: pairs with the AcqRel that froze the word, before which the next array was installed.
+        if ControlWord(root.control().load(Ordering::Acquire)).is_leaving() {
+            return self.find_moved(array, hash, key, guard);
+        }
+        Err(miss)
+    }
+
+    /// Goes on in the next array, after moving this one's bucket there: at most a bucket's work, whatever others do.
+    #[cold]
+    fn find_moved<'g>(
+        &self,
+        mut array: &'g Array,
+        hash: Hash,
+        key: &SessionKey,
+        guard: &'g Guard,
+    ) -> Result<Seen<'g>, Miss> {
+        let mut miss = Miss { other_version: false };
+        loop {
+            array = self.move_bucket(array, array.index_of(hash.0), guard);
+            let root = array.root_of(hash.0);
+            let mut line = Some(root);
+            while let Some(at) = line {
+                if let Some(seen) = find_in_line(root, at, hash, key, &mut miss) {
+                    return Ok(seen);
+                }
+                line = at.next();
+            }
+            fence(Ordering::Acquire); // pairs as in `find`
+            // Acquire: pairs as in `find`.
+            if !ControlWord(root.control().load(Ordering::Acquire)).is_leaving() {
+                return Err(miss);
             }
         }
     }
 }
 
 #[inline]
-fn find_in_line<'t, 'g>(
-    root: &'t Line,
-    line: &'t Line,
+fn find_in_line<'g>(
+    root: &'g Line,
+    line: &'g Line,
     hash: Hash,
     key: &SessionKey,
     miss: &mut Miss,
-) -> Option<Seen<'t, 'g>> {
+) -> Option<Seen<'g>> {
     let mut candidates = line.candidates(hash.tag());
     while candidates != 0 {
         let slot = line.candidate(candidates);

@@ -23,10 +23,18 @@ pub(super) enum RawInsert<'g> {
 }
 
 /// What one scan of a bucket saw.
-enum Scan<'t, 'g> {
-    Present(Seen<'t, 'g>),
-    Free { slot: &'t Slot, seq: u32 },
-    Full { last: &'t Line, lines: usize },
+enum Scan<'g> {
+    /// The bucket was frozen while it was read.
+    Leaving,
+    Present(Seen<'g>),
+    Free {
+        slot: &'g Slot,
+        seq: u32,
+    },
+    Full {
+        last: &'g Line,
+        lines: usize,
+    },
 }
 
 impl RawTable {
@@ -46,7 +54,8 @@ impl RawTable {
         keep: impl Fn(Entry<'g>) -> bool,
         guard: &'g Guard,
     ) -> RawInsert<'g> {
-        let root = self.lines.root_of(hash.0);
+        let mut array = self.array(guard);
+        let mut root = array.root_of(hash.0);
         // SAFETY: the caller owns the entry.
         let place = unsafe { entry.as_ref() };
         loop {
@@ -57,6 +66,11 @@ impl RawTable {
                 Control::Idle(version) => version,
                 Control::Pending(announced) => {
                     finish(root, announced);
+                    continue;
+                }
+                Control::Frozen(_) | Control::Moved => {
+                    array = self.move_bucket(array, array.index_of(hash.0), guard);
+                    root = array.root_of(hash.0);
                     continue;
                 }
             };
@@ -76,6 +90,7 @@ impl RawTable {
                         return RawInsert::Replaced(old);
                     }
                 }
+                Scan::Leaving => {}
                 Scan::Free { .. } | Scan::Full { .. } if !add => return RawInsert::Absent,
                 // Step 3.
                 Scan::Free { slot, seq } => {
@@ -106,7 +121,7 @@ impl RawTable {
 }
 
 /// Looks for the key and, failing that, for room.
-fn scan<'t, 'g>(root: &'t Line, hash: Hash, key: &SessionKey, _guard: &'g Guard) -> Scan<'t, 'g> {
+fn scan<'g>(root: &'g Line, hash: Hash, key: &SessionKey, _guard: &'g Guard) -> Scan<'g> {
     let mut free = None;
     let mut lines = 1;
     let mut line = root;
@@ -114,6 +129,9 @@ fn scan<'t, 'g>(root: &'t Line, hash: Hash, key: &SessionKey, _guard: &'g Guard)
         for slot in line.slots() {
             // Acquire: as in `find`, pairs with the AcqRel that filled the slot.
             let word = SlotWord(slot.load(Ordering::Acquire));
+            if word.is_frozen() {
+                return Scan::Leaving;
+            }
             if !word.is_live() {
                 free = free.or(Some((slot, word.seq())));
             } else if word.has_tag(hash.tag()) {
@@ -138,7 +156,7 @@ fn scan<'t, 'g>(root: &'t Line, hash: Hash, key: &SessionKey, _guard: &'g Guard)
 
 /// Step 5: puts the announced entry in its slot and clears the announcement. Anyone may do it, any number of times and
 /// at any time later.
-fn finish(root: &Line, announced: NonNull<Header>) {
+pub(super) fn finish(root: &Line, announced: NonNull<Header>) {
     // SAFETY: the entry was announced when the caller, who is pinned, read the control word (or is the caller's own);
     // rule R1 keeps it from being retired before the announcement is cleared, and the guard keeps it after.
     let entry = unsafe { announced.as_ref() };

@@ -9,16 +9,20 @@
 //! * **insert** announces the entry in the root's control word, puts it in its slot, clears the announcement; whoever
 //!   meets the announcement finishes it.
 //! * **unlink** and **replace** are one compare-and-swap of the slot.
+//! * **grow** moves buckets to an array of twice as many, one by one: freeze, copy, redirect.
 //!
 //! Rules the rest rests on, each with a loom model that fails when it is broken:
 //!
 //! * **R1** Before an entry is retired it is in no slot and in no control word.
-//! * **R3** An entry never changes slots.
+//! * **R2** A frozen slot is followed by nobody but who moves its bucket.
+//! * **R3** An entry never changes slots, except when its bucket moves.
 //! * **R4** After the announcement only an entry's expiry, mark and flags change.
 
+mod array;
 mod bucket;
 mod find;
 mod forward;
+mod grow;
 mod insert;
 mod iter;
 #[cfg(resumption_loom)]
@@ -30,4 +34,4 @@ mod table;
 mod unlink;
 
 pub(crate) use raw::{Hash, Miss};
-pub(crate) use table::{Insertion, Member, Table, Unlinked};
+pub(crate) use table::{Attempt, Insertion, Member, Table, Unlinked};

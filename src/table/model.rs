@@ -4,7 +4,7 @@
 use super::insert::RawInsert;
 use super::raw::{Hash, RawTable};
 use crate::clock::Timestamp;
-use crate::epoch::Guard;
+use crate::epoch::{self, Guard};
 use crate::session::{Header, ProtocolVersion, SessionId, SessionKey};
 use crate::sync::{AtomicUsize, Ordering};
 use ahash::RandomState;
@@ -22,7 +22,7 @@ struct Tracked {
 
 /// A table of one bucket, and the graveyard of what was unlinked.
 pub struct ModelTable {
-    raw: RawTable,
+    raw: Option<RawTable>,
     graveyard: Mutex<Vec<NonNull<Header>>>,
 }
 
@@ -36,12 +36,16 @@ impl ModelTable {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         let raw = RawTable::new(1, RandomState::with_seeds(1, 2, 3, 4)).ok();
-        Self { raw: raw.expect("two lines of memory"), graveyard: Mutex::new(Vec::new()) }
+        Self { raw: Some(raw.expect("two lines of memory")), graveyard: Mutex::new(Vec::new()) }
+    }
+
+    fn raw(&self) -> &RawTable {
+        self.raw.as_ref().expect("there until the model is dropped")
     }
 
     fn key(&self, key: u8) -> (Hash, SessionKey) {
         let key = SessionKey::new(ProtocolVersion::TLS1_2, SessionId::from([key; 32]));
-        (self.raw.hash(key.id()), key)
+        (self.raw().hash(key.id()), key)
     }
 
     /// Inserts `value`, or replaces what has the key; `Some(old)` in that case.
@@ -55,7 +59,7 @@ impl ModelTable {
         let entry = NonNull::from(Box::leak(entry)).cast();
         let guard = Guard::for_model();
         // SAFETY: the entry is new and ours.
-        match unsafe { self.raw.insert(hash, &key, entry, true, |_| false, &guard) } {
+        match unsafe { self.raw().insert(hash, &key, entry, true, |_| false, &guard) } {
             RawInsert::Added => None,
             RawInsert::Replaced(old) => Some(self.bury(old.pointer())),
             _ => panic!("no room in the model's bucket"),
@@ -66,7 +70,7 @@ impl ModelTable {
     pub fn get(&self, key: u8) -> Option<u32> {
         let (hash, key) = self.key(key);
         let guard = Guard::for_model();
-        let seen = self.raw.find(hash, &key, &guard).ok()?;
+        let seen = self.raw().find(hash, &key, &guard).ok()?;
         Some(read(seen.entry().pointer()))
     }
 
@@ -75,8 +79,30 @@ impl ModelTable {
         let (hash, key) = self.key(key);
         let guard = Guard::for_model();
         let accept = |_| Ok::<(), ()>(());
-        let taken = self.raw.unlink_key(hash, &key, accept, &guard).ok()?.ok()?;
+        let taken = self.raw().unlink_key(hash, &key, accept, &guard).ok()?.ok()?;
         Some(self.bury(taken.pointer()))
+    }
+
+    /// Installs the array that the table grows into, twice as large.
+    pub fn start_growth(&self) {
+        let guard = Guard::for_model();
+        let array = self.raw().array(&guard);
+        let next = crate::table::array::Array::new(array.count() * 2);
+        let _ = array.set_next(next.ok().expect("a few lines of memory"));
+    }
+
+    /// Moves a bucket, as a writer does on its way.
+    pub fn move_some(&self) {
+        let guard = Guard::for_model();
+        let array = self.raw().array(&guard);
+        if array.next().is_some() {
+            self.raw().move_some(array, &guard);
+        }
+    }
+
+    /// How many buckets the table has.
+    pub fn buckets(&self) -> usize {
+        self.raw().array(&Guard::for_model()).count()
     }
 
     /// How many live slots hold the key.
@@ -84,15 +110,22 @@ impl ModelTable {
         let (_, key) = self.key(key);
         let guard = Guard::for_model();
         let mut copies = 0;
-        self.raw.visit(0, &guard, |seen| copies += usize::from(seen.entry().header().matches(&key)));
+        self.raw().visit(0, 1, &guard, |seen| copies += usize::from(seen.entry().header().matches(&key)));
         copies
     }
 
     /// What retiring would do, with the check of rule R1 in place of the free.
     fn bury(&self, entry: NonNull<Header>) -> u32 {
         let guard = Guard::for_model();
-        self.raw.visit(0, &guard, |seen| assert!(seen.entry().pointer() != entry, "retired while in a slot"));
-        assert!(self.raw.lines.root(0).announced() != Some(entry), "retired while in the control word");
+        self.raw()
+            .visit(0, 1, &guard, |seen| assert!(seen.entry().pointer() != entry, "retired while in a slot"));
+        let mut array = Some(self.raw().array(&guard));
+        while let Some(at) = array {
+            for bucket in 0..at.count() {
+                assert!(at.root(bucket).announced() != Some(entry), "retired while in the control word");
+            }
+            array = at.next();
+        }
         let value = read(entry);
         // SAFETY: entries live until the model ends.
         let tracked = unsafe { entry.cast::<Tracked>().as_ref() };
@@ -111,12 +144,20 @@ fn read(entry: NonNull<Header>) -> u32 {
 
 impl Drop for ModelTable {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // A model that failed leaves everything as it is: an entry may be in two places.
+            std::mem::forget(self.raw.take());
+            epoch::end_of_model();
+            return;
+        }
         let guard = Guard::for_model();
         let mut entries = std::mem::take(&mut *self.graveyard.lock().expect("as above"));
-        self.raw.visit(0, &guard, |seen| entries.push(seen.entry().pointer()));
+        self.raw().visit(0, 1, &guard, |seen| entries.push(seen.entry().pointer()));
         for entry in entries {
             // SAFETY: `insert` leaked it, and the model is over.
             drop(unsafe { Box::from_raw(entry.cast::<Tracked>().as_ptr()) });
         }
+        drop(self.raw.take());
+        epoch::end_of_model();
     }
 }

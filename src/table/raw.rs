@@ -1,9 +1,11 @@
 //! The raw core: pointers to headers in slots. Who owns an entry, and what it is, is the shell's business.
 
-use super::bucket::{Line, Lines};
+use super::array::Array;
+use super::bucket::Line;
 use super::slot::{Slot, SlotWord};
-use crate::epoch::Guard;
+use crate::epoch::{self, Guard};
 use crate::session::{Header, SessionId};
+use crate::sync::{AtomicPtr, Ordering};
 use ahash::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
@@ -66,19 +68,19 @@ impl<'g> Entry<'g> {
 
 /// A live slot as it was seen: enough to unlink exactly that entry.
 #[derive(Clone, Copy)]
-pub(super) struct Seen<'t, 'g> {
-    pub(super) root: &'t Line,
-    pub(super) slot: &'t Slot,
+pub(super) struct Seen<'g> {
+    pub(super) root: &'g Line,
+    pub(super) slot: &'g Slot,
     pub(super) word: SlotWord,
     _guard: PhantomData<&'g Guard>,
 }
 
-impl<'t, 'g> Seen<'t, 'g> {
+impl<'g> Seen<'g> {
     /// # Safety
     ///
     /// `word` is live and was read from `slot`, of the bucket of `root`, while the guard of `'g` was held.
     #[inline]
-    pub(super) unsafe fn new(root: &'t Line, slot: &'t Slot, word: SlotWord) -> Self {
+    pub(super) unsafe fn new(root: &'g Line, slot: &'g Slot, word: SlotWord) -> Self {
         Self { root, slot, word, _guard: PhantomData }
     }
 
@@ -91,13 +93,14 @@ impl<'t, 'g> Seen<'t, 'g> {
 
 /// The table of entries.
 pub(super) struct RawTable {
-    pub(super) lines: Lines,
+    // The oldest array that still has buckets of its own.
+    root: AtomicPtr<Array>,
     hasher: RandomState,
 }
 
 impl RawTable {
     pub(super) fn new(buckets: usize, hasher: RandomState) -> Result<Self, OutOfMemory> {
-        Ok(Self { lines: Lines::new(buckets)?, hasher })
+        Ok(Self { root: AtomicPtr::new(Box::into_raw(Array::new(buckets)?)), hasher })
     }
 
     #[inline]
@@ -106,5 +109,39 @@ impl RawTable {
         // The padding is hashed with the id: a fixed length costs less than it saves.
         hasher.write(id.padded());
         Hash(hasher.finish())
+    }
+
+    /// The array where every operation begins.
+    #[inline]
+    pub(super) fn array<'g>(&self, _guard: &'g Guard) -> &'g Array {
+        // Acquire: pairs with the AcqRel in `finish_growth`, so that the array is seen initialised.
+        let root = self.root.load(Ordering::Acquire);
+        // SAFETY: the root is never null, and an array that stops being the root is retired, not freed, so the guard
+        // keeps it.
+        unsafe { &*root }
+    }
+
+    /// Makes `next` the root in place of `old`, whose buckets have all moved there; returns the old array, to retire,
+    /// to the one caller that did.
+    pub(super) fn replace_root(&self, old: &Array, next: *mut Array) -> Option<NonNull<Array>> {
+        let old = std::ptr::from_ref(old).cast_mut();
+        // AcqRel: the Release half pairs with the Acquire in `array`.
+        let replaced = self.root.compare_exchange(old, next, Ordering::AcqRel, Ordering::Relaxed);
+        replaced.ok().and_then(NonNull::new)
+    }
+}
+
+impl Drop for RawTable {
+    fn drop(&mut self) {
+        // The entries are gone: the shell retired them. What was seen of the arrays stays valid under its guard.
+        let guard = epoch::pin_to_drop();
+        let mut array = self.root.load(Ordering::Relaxed);
+        while let Some(pointer) = NonNull::new(array) {
+            // SAFETY: arrays come from `Box::into_raw` and are retired once: here, or when they stop being the root.
+            unsafe {
+                array = pointer.as_ref().next_pointer();
+                guard.defer(move || drop(Box::from_raw(pointer.as_ptr())));
+            }
+        }
     }
 }

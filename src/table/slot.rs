@@ -12,6 +12,7 @@ const STATE_BITS: usize = 0xf;
 const TAG_SHIFT: u32 = 48;
 const ADDRESS_BITS: usize = (1 << TAG_SHIFT) - 1 - STATE_BITS;
 const LIVE: usize = 1;
+const FROZEN: usize = 2;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("slots keep 16 hash bits above a 48-bit address: 64-bit targets only");
@@ -24,7 +25,8 @@ const _: () = assert!(align_of::<Header>() > STATE_BITS);
 /// |---|---|---|
 /// | 63..48 | tag: 16 bits of the key's hash | zero |
 /// | 47..4 | address of the entry's header | sequence number, 32 bits |
-/// | 3..1 | zero (room for growth) | zero |
+/// | 3..2 | zero | zero |
+/// | 1 | frozen: the bucket is being moved, or was; nobody follows or changes the word any more | the same |
 /// | 0 | 1 | 0 |
 ///
 /// The sequence number counts the entries that have left the slot, so that a helper that comes late cannot put an
@@ -49,12 +51,27 @@ impl SlotWord {
         entry.addr().get() & !ADDRESS_BITS == 0
     }
 
+    /// Whether an entry is in the slot and may be followed (rule R2: a frozen word may not).
     #[inline]
     pub(super) fn is_live(self) -> bool {
-        self.0.addr() & LIVE != 0
+        self.0.addr() & (LIVE | FROZEN) == LIVE
     }
 
-    /// Whether an entry with this tag is in the slot.
+    pub(super) fn is_frozen(self) -> bool {
+        self.0.addr() & FROZEN != 0
+    }
+
+    /// The same word, frozen.
+    pub(super) fn frozen(self) -> Self {
+        Self(self.0.map_addr(|word| word | FROZEN))
+    }
+
+    /// The same word, as it was before it was frozen.
+    pub(super) fn thawed(self) -> Self {
+        Self(self.0.map_addr(|word| word & !FROZEN))
+    }
+
+    /// Whether an entry with this tag is in the slot and may be followed.
     #[inline]
     pub(super) fn has_tag(self, tag: u16) -> bool {
         self.0.addr() & !ADDRESS_BITS == (usize::from(tag) << TAG_SHIFT) | LIVE
@@ -71,18 +88,21 @@ impl SlotWord {
 
     /// The sequence number of an empty slot.
     pub(super) fn seq(self) -> u32 {
-        debug_assert!(!self.is_live());
+        debug_assert!(self.0.addr() & LIVE == 0);
         (self.0.addr() >> 4) as u32
     }
 }
 
 /// What a root line's control word holds.
 ///
-/// | bits | idle | pending |
-/// |---|---|---|
-/// | 63..4 | version, 32 bits | address of the announced entry |
-/// | 3..1 | zero (room for growth) | zero |
-/// | 0 | 0 | 1 |
+/// | bits | idle | pending | frozen | moved |
+/// |---|---|---|---|---|
+/// | 63..4 | version, 32 bits | address of the announced entry | version | version |
+/// | 3 | 0 | 0 | 0 | 0 |
+/// | 2..0 | 000 | 001 | 010 | 100 |
+///
+/// A bucket goes from idle to pending and back with every insert, and once, when the table grows, from idle to frozen
+/// (its words are being frozen and its entries copied) and to moved (the next array has them).
 ///
 /// The version counts the inserts into the bucket: an inserter that announces over the idle word it read before its
 /// scan knows that no other insert came between, so the key is still absent. It wraps after 2^32 inserts.
@@ -90,6 +110,8 @@ impl SlotWord {
 pub(super) struct ControlWord(pub(super) *mut Header);
 
 const PENDING: usize = 1;
+const FREEZING: usize = 2;
+const MOVED: usize = 4;
 
 impl ControlWord {
     /// No insert is under way. All-zero memory is `idle(0)`.
@@ -102,14 +124,34 @@ impl ControlWord {
         Self(entry.as_ptr().map_addr(|address| address | PENDING))
     }
 
-    /// The version of an idle word, or the announced entry.
+    /// No more inserts: the bucket is being moved.
+    pub(super) fn frozen(version: u32) -> Self {
+        Self(ptr::without_provenance_mut((version as usize) << 4 | FREEZING))
+    }
+
+    /// The bucket's entries are in the next array.
+    pub(super) fn moved(version: u32) -> Self {
+        Self(ptr::without_provenance_mut((version as usize) << 4 | MOVED))
+    }
+
+    /// Whether the bucket is frozen or moved: operations go on in the next array.
+    #[inline]
+    pub(super) fn is_leaving(self) -> bool {
+        self.0.addr() & PENDING == 0 && self.0.addr() & (FREEZING | MOVED) != 0
+    }
+
     pub(super) fn state(self) -> Control {
-        if self.0.addr() & PENDING == 0 {
-            return Control::Idle((self.0.addr() >> 4) as u32);
+        let version = (self.0.addr() >> 4) as u32;
+        if self.0.addr() & PENDING != 0 {
+            let entry = self.0.map_addr(|word| word & ADDRESS_BITS);
+            // SAFETY: a pending word was made by `pending` from a NonNull.
+            return Control::Pending(unsafe { NonNull::new_unchecked(entry) });
         }
-        let entry = self.0.map_addr(|word| word & ADDRESS_BITS);
-        // SAFETY: a pending word was made by `pending` from a NonNull.
-        Control::Pending(unsafe { NonNull::new_unchecked(entry) })
+        match self.0.addr() & (FREEZING | MOVED) {
+            0 => Control::Idle(version),
+            FREEZING => Control::Frozen(version),
+            _ => Control::Moved,
+        }
     }
 }
 
@@ -117,4 +159,6 @@ impl ControlWord {
 pub(super) enum Control {
     Idle(u32),
     Pending(NonNull<Header>),
+    Frozen(u32),
+    Moved,
 }

@@ -20,8 +20,8 @@ pub(crate) struct Table<T: Payload> {
 }
 
 /// A session in the table, borrowed under a guard: its slot as it was seen.
-pub(crate) struct Member<'t, 'g, T> {
-    seen: Seen<'t, 'g>,
+pub(crate) struct Member<'g, T> {
+    seen: Seen<'g>,
     _session: PhantomData<&'g Session<T>>,
 }
 
@@ -42,8 +42,8 @@ pub(crate) struct Attempt<T: Payload> {
 pub(crate) enum Insertion<'g, T: Payload> {
     /// The key was absent; this is the header of the new membership.
     Added(&'g Header),
-    /// Another session had the key.
-    Replaced(Unlinked<'g, T>),
+    /// Another session had the key; the header is the new membership's.
+    Replaced(&'g Header, Unlinked<'g, T>),
     /// This very session has the key already.
     Unchanged,
     /// The key is absent and was not to be added.
@@ -63,23 +63,30 @@ impl<T: Payload> Table<T> {
         self.raw.hash(id)
     }
 
-    pub(crate) fn buckets(&self) -> usize {
-        self.raw.lines.count()
+    /// How many buckets there are. The number only ever doubles.
+    pub(crate) fn buckets(&self, guard: &Guard) -> usize {
+        self.raw.array(guard).count()
     }
 
-    /// The bucket that `hash` belongs to.
-    pub(crate) fn bucket_of(&self, hash: Hash) -> usize {
-        self.raw.lines.index_of(hash.0)
+    /// Bytes of the buckets, without overflow lines.
+    pub(crate) fn bytes(&self, guard: &Guard) -> usize {
+        let array = self.raw.array(guard);
+        array.bytes() + array.next().map_or(0, |next| next.bytes())
+    }
+
+    /// Starts to double the table when `entries` crowd it, and does a bounded piece of the work if it is growing.
+    pub(crate) fn grow(&self, entries: usize, guard: &Guard) {
+        self.raw.grow(entries, guard);
     }
 
     /// The session under `key`. Wait-free; two dependent cache lines.
     #[inline]
-    pub(crate) fn find<'t, 'g>(
-        &'t self,
+    pub(crate) fn find<'g>(
+        &self,
         hash: Hash,
         key: &SessionKey,
         guard: &'g Guard,
-    ) -> Result<Member<'t, 'g, T>, Miss> {
+    ) -> Result<Member<'g, T>, Miss> {
         self.raw.find(hash, key, guard).map(Member::of)
     }
 
@@ -127,7 +134,7 @@ impl<T: Payload> Table<T> {
             RawInsert::Replaced(old) => {
                 mem::forget(attempt);
                 // SAFETY: the table has just unlinked `old`, for us alone.
-                Insertion::Replaced(unsafe { Unlinked::retire(old, guard) })
+                Insertion::Replaced(ours.header(), unsafe { Unlinked::retire(old, guard) })
             }
             RawInsert::Kept => Insertion::Unchanged,
             RawInsert::Absent => Insertion::Absent(attempt),
@@ -136,11 +143,11 @@ impl<T: Payload> Table<T> {
     }
 
     /// Removes the session under `key` if `accept` agrees; of concurrent callers one gets it. Lock-free.
-    pub(crate) fn unlink_key<'t, 'g, R>(
-        &'t self,
+    pub(crate) fn unlink_key<'g, R>(
+        &self,
         hash: Hash,
         key: &SessionKey,
-        mut accept: impl FnMut(Member<'t, 'g, T>) -> Result<(), R>,
+        mut accept: impl FnMut(Member<'g, T>) -> Result<(), R>,
         guard: &'g Guard,
     ) -> Result<Result<Unlinked<'g, T>, R>, Miss> {
         let unlinked = self.raw.unlink_key(hash, key, |seen| accept(Member::of(seen)), guard)?;
@@ -149,20 +156,33 @@ impl<T: Payload> Table<T> {
     }
 
     /// Removes exactly this membership; `None` when it ended already.
-    pub(crate) fn unlink<'g>(&self, member: Member<'_, 'g, T>, guard: &'g Guard) -> Option<Unlinked<'g, T>> {
+    pub(crate) fn unlink<'g>(&self, member: Member<'g, T>, guard: &'g Guard) -> Option<Unlinked<'g, T>> {
         let entry = self.raw.unlink(member.seen)?;
         // SAFETY: the table has just unlinked the entry, for us alone.
         Some(unsafe { Unlinked::retire(entry, guard) })
     }
 
-    /// Calls `visit` for each session in bucket `index`, which must be below [`buckets`](Self::buckets).
-    pub(crate) fn visit<'t, 'g>(
-        &'t self,
+    /// Calls `visit` for each session in part `index` of `of`, where `of` is a number that
+    /// [`buckets`](Self::buckets) has returned.
+    pub(crate) fn visit<'g>(
+        &self,
         index: usize,
+        of: usize,
         guard: &'g Guard,
-        mut visit: impl FnMut(Member<'t, 'g, T>),
+        mut visit: impl FnMut(Member<'g, T>),
     ) {
-        self.raw.visit(index, guard, |seen| visit(Member::of(seen)));
+        self.raw.visit(index, of, guard, |seen| visit(Member::of(seen)));
+    }
+
+    /// As [`visit`](Self::visit), for the buckets of the hashes from `first` to `last`.
+    pub(crate) fn visit_hashes<'g>(
+        &self,
+        first: Hash,
+        last: Hash,
+        guard: &'g Guard,
+        mut visit: impl FnMut(Member<'g, T>),
+    ) {
+        self.raw.visit_hashes(first.0, last.0, guard, |seen| visit(Member::of(seen)));
     }
 }
 
@@ -170,8 +190,9 @@ impl<T: Payload> Drop for Table<T> {
     fn drop(&mut self) {
         // Borrows under other threads' guards outlive the table: its sessions are retired, not freed.
         let guard = epoch::pin();
-        for index in 0..self.buckets() {
-            self.raw.visit(index, &guard, |seen| {
+        let buckets = self.buckets(&guard);
+        for index in 0..buckets {
+            self.raw.visit(index, buckets, &guard, |seen| {
                 // SAFETY: the table is ours alone and its words are not read again.
                 unsafe { Unlinked::<T>::retire(seen.entry(), &guard) };
             });
@@ -181,13 +202,13 @@ impl<T: Payload> Drop for Table<T> {
 }
 
 // By hand: a derived Clone would ask for `T: Clone`.
-impl<T> Clone for Member<'_, '_, T> {
+impl<T> Clone for Member<'_, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Member<'_, '_, T> {}
+impl<T> Copy for Member<'_, T> {}
 
 impl<T> Clone for Unlinked<'_, T> {
     fn clone(&self) -> Self {
@@ -197,9 +218,9 @@ impl<T> Clone for Unlinked<'_, T> {
 
 impl<T> Copy for Unlinked<'_, T> {}
 
-impl<'t, 'g, T: Payload> Member<'t, 'g, T> {
+impl<'g, T: Payload> Member<'g, T> {
     #[inline]
-    fn of(seen: Seen<'t, 'g>) -> Self {
+    fn of(seen: Seen<'g>) -> Self {
         Self { seen, _session: PhantomData }
     }
 

@@ -10,11 +10,11 @@ use crate::sync::{Ordering, Rule, is_broken};
 impl RawTable {
     /// Removes the entry under `key` if `accept` agrees, and hands it to the one caller that removed it, to retire.
     /// `accept`'s refusal is passed on.
-    pub(super) fn unlink_key<'t, 'g, R>(
-        &'t self,
+    pub(super) fn unlink_key<'g, R>(
+        &self,
         hash: Hash,
         key: &SessionKey,
-        mut accept: impl FnMut(Seen<'t, 'g>) -> Result<(), R>,
+        mut accept: impl FnMut(Seen<'g>) -> Result<(), R>,
         guard: &'g Guard,
     ) -> Result<Result<Entry<'g>, R>, Miss> {
         loop {
@@ -29,7 +29,7 @@ impl RawTable {
     }
 
     /// Removes exactly the entry that was seen; `None` when its slot has changed since.
-    pub(super) fn unlink<'g>(&self, seen: Seen<'_, 'g>) -> Option<Entry<'g>> {
+    pub(super) fn unlink<'g>(&self, seen: Seen<'g>) -> Option<Entry<'g>> {
         let entry = seen.entry();
         let seq = entry.header().seq();
         let empty = SlotWord::empty(if is_broken(Rule::Sequence) { seq } else { seq.wrapping_add(1) });

@@ -1,0 +1,140 @@
+//! Inserting, and the bound that holds.
+
+use super::Cache;
+use super::departures::Departures;
+use crate::clock::Timestamp;
+use crate::epoch::Guard;
+use crate::error::AddError;
+use crate::session::{Header, Payload, Session};
+use crate::table::{Attempt, Hash, Insertion};
+use std::sync::Arc;
+
+/// How an insert ended.
+pub(crate) enum CacheInsert<T> {
+    Added,
+    Replaced(Arc<Session<T>>),
+    Unchanged,
+}
+
+/// What an insert needs to know besides the session.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    /// When the membership expires.
+    pub(crate) expiry: Timestamp,
+    /// Whether an external store may hold a copy.
+    pub(crate) external: bool,
+    pub(crate) now: Timestamp,
+}
+
+impl<T: Payload> Cache<T> {
+    /// Adds a session, evicting others when there is no room.
+    pub(crate) fn insert(
+        &self,
+        session: Arc<Session<T>>,
+        terms: Terms,
+        departures: &mut Departures<T>,
+        guard: &Guard,
+    ) -> Result<CacheInsert<T>, AddError> {
+        let hash = self.table.hash(&session.id());
+        let weight = session.header().weight();
+        let mut attempt =
+            self.table.prepare(session, terms.expiry, terms.external).ok_or(AddError::Address)?;
+        let mut reserved = self.capacity.try_reserve(weight);
+        loop {
+            match self.table.insert(hash, attempt, reserved, guard) {
+                Insertion::Added(header) => {
+                    self.settle(Some(header), terms.now, departures, guard);
+                    self.table.grow(self.capacity.count(), guard);
+                    return Ok(CacheInsert::Added);
+                }
+                Insertion::Replaced(header, old) => {
+                    // The key's room passes on; what was reserved besides is given back.
+                    if !reserved {
+                        self.capacity.overdraw(weight);
+                    }
+                    self.capacity.give_back(old.header().weight());
+                    self.settle(Some(header), terms.now, departures, guard);
+                    return Ok(CacheInsert::Replaced(old.to_arc()));
+                }
+                Insertion::Unchanged => {
+                    if reserved {
+                        self.capacity.give_back(weight);
+                    }
+                    return Ok(CacheInsert::Unchanged);
+                }
+                Insertion::Absent(again) => {
+                    self.make_room(weight, terms.now, departures, guard);
+                    (attempt, reserved) = (again, true);
+                }
+                Insertion::NoRoom(again) => {
+                    attempt = self.make_room_in_bucket(again, hash, terms, departures, guard)
+                }
+            }
+        }
+    }
+
+    /// Reserves room for a new session in a full cache.
+    fn make_room(&self, weight: u32, now: Timestamp, departures: &mut Departures<T>, guard: &Guard) {
+        loop {
+            match self.evict(None, now, departures, guard) {
+                Some(victim) if self.capacity.pass_on(victim) => return,
+                Some(_) if self.capacity.try_reserve(weight) => return,
+                Some(_) => {}
+                None => return self.capacity.overdraw(weight),
+            }
+        }
+    }
+
+    /// Evicts one session of a bucket that is full to the last line.
+    fn make_room_in_bucket(
+        &self,
+        attempt: Attempt<T>,
+        hash: Hash,
+        terms: Terms,
+        departures: &mut Departures<T>,
+        guard: &Guard,
+    ) -> Attempt<T> {
+        if let Some(victim) = self.evict_in_bucket(hash, terms.now, departures, guard) {
+            self.capacity.give_back(victim);
+        }
+        attempt
+    }
+
+    /// Sets the capacity in sessions, evicts what is over it, and returns the previous one.
+    pub(crate) fn set_capacity(
+        &self,
+        limit: usize,
+        now: Timestamp,
+        departures: &mut Departures<T>,
+        guard: &Guard,
+    ) -> usize {
+        let previous = self.capacity.set_limit(limit);
+        self.settle(None, now, departures, guard);
+        previous
+    }
+
+    /// Sets the capacity in bytes, if bytes are counted, evicts what is over it, and returns the previous one.
+    pub(crate) fn set_byte_capacity(
+        &self,
+        limit: usize,
+        now: Timestamp,
+        departures: &mut Departures<T>,
+        guard: &Guard,
+    ) -> Option<usize> {
+        let previous = self.capacity.set_byte_limit(limit)?;
+        self.settle(None, now, departures, guard);
+        Some(previous)
+    }
+
+    /// Evicts what is over the capacity, but not `keep`.
+    fn settle(&self, keep: Option<&Header>, now: Timestamp, departures: &mut Departures<T>, guard: &Guard) {
+        while let Some(debt) = self.capacity.claim_debt() {
+            let victim = self.evict(keep, now, departures, guard);
+            self.capacity.pay(debt, victim);
+            if victim.is_none() {
+                // What is over is on its way in; those inserts settle it.
+                return;
+            }
+        }
+    }
+}

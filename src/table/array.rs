@@ -1,0 +1,143 @@
+//! An array of buckets. The table has one, and two while it grows.
+
+use super::bucket::Line;
+use super::raw::OutOfMemory;
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
+use crossbeam_utils::CachePadded;
+use std::ptr::{self, NonNull};
+
+/// Root lines, fixed in number, and where they go when the table grows.
+pub(super) struct Array {
+    first: NonNull<Line>,
+    count: usize,
+    next: AtomicPtr<Array>,
+    pub(super) claimed: CachePadded<AtomicUsize>,
+    pub(super) moved: CachePadded<AtomicUsize>,
+    #[cfg(not(resumption_loom))]
+    memory: (NonNull<u8>, std::alloc::Layout),
+}
+
+// SAFETY: a Line is made of atomics; the array is freed by its one owner.
+unsafe impl Send for Array {}
+// SAFETY: shared access to a Line goes through its atomics only.
+unsafe impl Sync for Array {}
+
+impl Array {
+    #[cfg(not(resumption_loom))]
+    pub(super) fn new(count: usize) -> Result<Box<Self>, OutOfMemory> {
+        use std::alloc::{Layout, alloc_zeroed};
+        const ALIGN: usize = align_of::<Line>();
+        let bytes = count.saturating_mul(size_of::<Line>()).saturating_add(ALIGN);
+        // Asked for with a small alignment, and aligned by hand: the allocator then takes zeroed pages from the system
+        // instead of writing the zeros, which at a million buckets is the difference between microseconds and a stall.
+        let layout = Layout::from_size_align(bytes, 16).map_err(|_| OutOfMemory { bytes })?;
+        // SAFETY: the layout's size is not zero.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(OutOfMemory { bytes })?;
+        let padding = start.align_offset(ALIGN);
+        debug_assert!(padding < ALIGN);
+        // SAFETY: the padding is below the alignment, which the allocation has to spare. All-zero memory is a valid
+        // Line: idle(0), no next, empty(0) slots.
+        let first = unsafe { start.add(padding) }.cast();
+        Ok(Box::new(Self {
+            first,
+            count,
+            next: AtomicPtr::new(ptr::null_mut()),
+            claimed: CachePadded::new(AtomicUsize::new(0)),
+            moved: CachePadded::new(AtomicUsize::new(0)),
+            memory: (start, layout),
+        }))
+    }
+
+    // loom's atomics are not all-zero, so its lines are built one by one.
+    #[cfg(resumption_loom)]
+    pub(super) fn new(count: usize) -> Result<Box<Self>, OutOfMemory> {
+        let lines: Box<[Line]> = (0..count).map(|_| Line::new()).collect();
+        Ok(Box::new(Self {
+            first: NonNull::from(Box::leak(lines)).cast(),
+            count,
+            next: AtomicPtr::new(ptr::null_mut()),
+            claimed: CachePadded::new(AtomicUsize::new(0)),
+            moved: CachePadded::new(AtomicUsize::new(0)),
+        }))
+    }
+
+    #[inline]
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The bucket that `hash` belongs to: the hash scaled to the number of buckets. When the number doubles, what was in
+    /// bucket `b` is in `2b` and `2b + 1`.
+    #[inline]
+    pub(super) fn index_of(&self, hash: u64) -> usize {
+        ((u128::from(hash) * self.count as u128) >> 64) as usize
+    }
+
+    /// The root line of the bucket that `hash` belongs to.
+    #[inline]
+    pub(super) fn root_of(&self, hash: u64) -> &Line {
+        let index = self.index_of(hash);
+        debug_assert!(index < self.count);
+        // SAFETY: hash / 2^64 is below 1, so the index is below `count`; the lines live as long as `self`.
+        unsafe { self.first.add(index).as_ref() }
+    }
+
+    /// The root line of bucket `index`, which must be below `count`.
+    pub(super) fn root(&self, index: usize) -> &Line {
+        assert!(index < self.count);
+        // SAFETY: the index is in bounds and the lines live as long as `self`.
+        unsafe { self.first.add(index).as_ref() }
+    }
+
+    /// The array that this one's buckets move to.
+    #[inline]
+    pub(super) fn next(&self) -> Option<&Array> {
+        // Acquire: pairs with the AcqRel in `set_next`, so that the array is seen initialised.
+        let next = self.next.load(Ordering::Acquire);
+        // SAFETY: installed by `set_next`, and freed only after this array: it is the younger one.
+        unsafe { next.as_ref() }
+    }
+
+    /// The address of the next array, as it was installed.
+    pub(super) fn next_pointer(&self) -> *mut Array {
+        self.next.load(Ordering::Acquire) // pairs with `set_next`, as in `next`
+    }
+
+    /// Installs the array to move to; gives it back when there is one already.
+    pub(super) fn set_next(&self, array: Box<Array>) -> Result<(), Box<Array>> {
+        let array = Box::into_raw(array);
+        // AcqRel: the Release half pairs with the Acquire in `next`.
+        match self.next.compare_exchange(ptr::null_mut(), array, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => Ok(()),
+            // SAFETY: nobody has seen the array.
+            Err(_) => Err(unsafe { Box::from_raw(array) }),
+        }
+    }
+
+    /// Bytes of the root lines.
+    pub(super) fn bytes(&self) -> usize {
+        self.count * size_of::<Line>()
+    }
+}
+
+impl Drop for Array {
+    fn drop(&mut self) {
+        for index in 0..self.count {
+            // SAFETY: in bounds, and nobody else has the array any more.
+            let mut next = unsafe { self.first.add(index).as_mut() }.detach();
+            while !next.is_null() {
+                // SAFETY: overflow lines come from `Box::into_raw` in `Line::grow`; we are their only owner now.
+                let mut line = unsafe { Box::from_raw(next) };
+                next = line.detach();
+            }
+        }
+        #[cfg(not(resumption_loom))]
+        // SAFETY: allocated in `new` with this very layout. A Line needs no drop of its own.
+        unsafe {
+            std::alloc::dealloc(self.memory.0.as_ptr(), self.memory.1);
+        }
+        #[cfg(resumption_loom)]
+        // SAFETY: `new` made it from a boxed slice of this length.
+        drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(self.first.as_ptr(), self.count)) });
+    }
+}
