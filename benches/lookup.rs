@@ -59,7 +59,8 @@ impl Bench {
 
     #[inline]
     fn ours(&self, key: &SessionKey, guard: &Guard) -> usize {
-        let session: &Session<Payload> = self.context.lookup_at(key, &self.policy, self.now, guard).expect("present");
+        let session: &Session<Payload> =
+            self.context.lookup_at(key, &self.policy, self.now, guard).expect("present");
         usize::from(session.payload()[0])
     }
 
@@ -114,7 +115,9 @@ fn main() {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let rounds = if quick { 5 } else { 21 };
     let sizes: &[usize] = if quick { &[20_480] } else { &[20_480, 1_000_000] };
-    println!("| sessions  | workload                           | ours ns | hashbrown ns | ratio (above 1: ours is faster) | spread |");
+    println!(
+        "| sessions  | workload                           | ours ns | hashbrown ns | ratio (above 1: ours is faster) | spread |"
+    );
     println!("|---|---|---|---|---|---|");
     for &sessions in sizes {
         let bench = Bench::new(sessions);
