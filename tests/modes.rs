@@ -207,7 +207,7 @@ fn departure_5_only_a_hit_with_the_bit_renews() {
 
 /// Departure 5 with departure 12: a hit under a clock that was stepped back must not shorten what is left.
 ///
-/// FAILS at 760a961: the hit stores now + timeout even when that is less than the expiry it replaces.
+/// FAILS today: the hit stores now + timeout even when that is less than the expiry it replaces.
 #[test]
 fn departure_5_a_renewal_never_shortens() {
     let bed = bed(0x402);
@@ -220,7 +220,7 @@ fn departure_5_a_renewal_never_shortens() {
 
 /// As above, by `lookup_at`: "a `now` that lags behind lets sessions live as much longer".
 ///
-/// FAILS at 760a961 for the same reason.
+/// FAILS today for the same reason.
 #[test]
 fn departure_5_a_lagging_caller_does_not_shorten() {
     let bed = bed(0x402);

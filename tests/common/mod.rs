@@ -234,7 +234,8 @@ impl Tier {
         let copy = Session::<u32>::builder(session.key())
             .id_context(*session.id_context())
             .time(session.time())
-            .timeout(session.timeout());
+            .timeout(session.timeout())
+            .end_of_life(session.end_of_life());
         Some(Arc::new(copy.build(*session.payload())))
     }
 
