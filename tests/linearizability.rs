@@ -23,6 +23,8 @@ struct Plan {
     capacity: usize,
     /// How a session is taken.
     take: fn(&Context, &SessionKey) -> Option<Arc<Session<u64>>>,
+    /// How many other sessions one more thread adds meanwhile; the calls are spread over that.
+    filler: usize,
     /// Whether the same few session objects are added again and again, instead of a new one each time. They must not
     /// be marked then, so there are no takes, and what is removed is never the cached object itself.
     reuse: bool,
@@ -34,6 +36,7 @@ const PLAN: Plan = Plan {
     calls: 12,
     capacity: 64,
     take: |context, key| context.take(key, &SessionIdContext::EMPTY),
+    filler: 0,
     reuse: false,
 };
 
@@ -58,7 +61,15 @@ fn session(context: &Context, index: usize, serial: u64) -> Arc<Session<u64>> {
     Arc::new(context.session(key(index)).build(serial))
 }
 
-impl Caller<'_, '_> {
+impl<'r> Caller<'_, 'r> {
+    fn run(mut self, filled: &AtomicUsize) -> KeyLog<'r> {
+        for call in 0..self.plan.calls {
+            wait_for(filled, self.plan.filler * call / self.plan.calls);
+            self.call();
+        }
+        self.log
+    }
+
     fn call(&mut self) {
         let index = self.random.below(self.plan.keys as u64) as usize;
         match self.random.below(if self.plan.reuse { 6 } else { 8 }) {
@@ -118,12 +129,20 @@ impl Caller<'_, '_> {
     }
 }
 
-/// Lets threads that start one after the other begin together.
-fn wait_for_all(ready: &AtomicUsize, threads: usize) {
-    // Relaxed: orders nothing, it only makes the threads overlap.
-    ready.fetch_add(1, Ordering::Relaxed);
-    while ready.load(Ordering::Relaxed) < threads {
+/// Lets threads meet. Relaxed, since it is to order nothing.
+fn wait_for(counter: &AtomicUsize, count: usize) {
+    while counter.load(Ordering::Relaxed) < count {
         thread::yield_now();
+    }
+}
+
+/// Crowds the table with sessions that no call asks for, so that it grows.
+fn fill(context: &Context, count: usize, filled: &AtomicUsize) {
+    for number in 0..count {
+        let id = SessionId::new(&[&[0xff; 24][..], &number.to_be_bytes()].concat()).expect("32 bytes");
+        let key = SessionKey::new(ProtocolVersion::TLS1_3, id);
+        context.add_session(Arc::new(context.session(key).build(0))).expect("small enough");
+        filled.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -131,10 +150,10 @@ fn record(plan: Plan, seed: u64) -> History<usize, Call, Outcome> {
     let context = Context::builder().capacity(plan.capacity).build().expect("a small table");
     let shared: Vec<Vec<_>> =
         (0..plan.keys).map(|index| (0..3).map(|serial| session(&context, index, serial)).collect()).collect();
-    let (recorder, ready) = (Recorder::new(), AtomicUsize::new(0));
+    let (recorder, ready, filled) = (Recorder::new(), AtomicUsize::new(0), AtomicUsize::new(0));
     let logs: Vec<KeyLog<'_>> = thread::scope(|scope| {
         let start = |thread: usize| {
-            let mut caller = Caller {
+            let caller = Caller {
                 plan,
                 context: &context,
                 shared: &shared,
@@ -143,14 +162,15 @@ fn record(plan: Plan, seed: u64) -> History<usize, Call, Outcome> {
                 known: vec![None; plan.keys],
                 next_serial: 1000 * thread as u64,
             };
-            let ready = &ready;
+            let (ready, filled) = (&ready, &filled);
             scope.spawn(move || {
-                wait_for_all(ready, plan.threads);
-                (0..plan.calls).for_each(|_| caller.call());
-                caller.log
+                ready.fetch_add(1, Ordering::Relaxed);
+                wait_for(ready, plan.threads);
+                caller.run(filled)
             })
         };
         let threads: Vec<_> = (0..plan.threads).map(start).collect();
+        fill(&context, plan.filler, &filled);
         threads.into_iter().map(|thread| thread.join().expect("no call panics")).collect()
     });
     History::new(logs)
@@ -162,7 +182,11 @@ fn histories() -> u64 {
 }
 
 fn check(plan: Plan, spec: SessionSpec) {
-    for seed in 0..histories() {
+    check_some(histories(), plan, spec);
+}
+
+fn check_some(histories: u64, plan: Plan, spec: SessionSpec) {
+    for seed in 0..histories {
         let history = record(plan, seed);
         assert_eq!(history.len(), plan.threads * plan.calls);
         if let Err(violation) = history.check(&spec) {
@@ -200,6 +224,14 @@ fn a_full_cache_loses_sessions_and_nothing_else() {
 #[test]
 fn a_full_cache_with_sessions_that_are_added_again() {
     check(Plan { capacity: 1, keys: 3, calls: 20, reuse: true, ..PLAN }, SessionSpec { evicts: true });
+}
+
+/// An unlimited table begins small and doubles under way; no session is lost, doubled or brought back by the move.
+#[test]
+fn a_table_that_grows() {
+    let plan = Plan { threads: 3, keys: 24, calls: 600, capacity: 0, filler: 60_000, ..PLAN };
+    check_some(histories().div_ceil(200), plan, SessionSpec::default());
+    check_some(histories().div_ceil(200), Plan { reuse: true, ..plan }, SessionSpec::default());
 }
 
 /// The checker bites: a take that is made of two calls is found out.
