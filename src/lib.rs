@@ -2,6 +2,7 @@
 
 mod cache;
 mod clock;
+mod connection;
 mod context;
 mod epoch;
 mod error;
@@ -15,12 +16,17 @@ mod thread_index;
 #[cfg(resumption_loom)]
 #[doc(hidden)]
 pub mod model {
+    pub use crate::connection::model::{ModelSlot, Seen};
     pub use crate::sync::imp::{Rule, break_rule};
     pub use crate::table::model::ModelTable;
 }
 
 pub use cache::RemoveReason;
 pub use clock::{Clock, CoarseClock, ManualClock, Timestamp};
+pub use connection::{
+    Closing, Connection, ConnectionBuilder, CurrentSession, NotEstablished, Offer, RenegotiationPending,
+    ResumeError, ShutdownState, TicketKind,
+};
 pub use context::{
     Added, ContextBuilder, ExternalStore, HandshakeEvent, NoExternalStore, Outcomes, SessionCacheMode,
     SessionContext, Side, Stats, Stored,

@@ -196,9 +196,14 @@ impl<T: Payload> SessionContext<T> {
         self.counters.read(self.len())
     }
 
-    /// Counts a handshake that an adapter drives.
+    /// Counts a handshake that an adapter drives. A [`Connection`](crate::Connection) does so by itself.
     pub fn record(&self, event: HandshakeEvent) {
         self.counters.count(event.into(), self.pin().thread());
+    }
+
+    /// Takes the count of an event back: the handshake goes on under another context, which counts it instead.
+    pub(crate) fn unrecord(&self, event: HandshakeEvent) {
+        self.counters.uncount(event.into(), self.pin().thread());
     }
 }
 

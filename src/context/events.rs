@@ -23,6 +23,11 @@ impl<T: crate::Payload> Default for Events<T> {
 }
 
 impl<T: crate::Payload> SessionContext<T> {
+    /// Whether a remove callback is installed.
+    pub(crate) fn tells_of_removals(&self) -> bool {
+        self.events.on_remove.is_some()
+    }
+
     /// A list for what an operation removes, empty of cost when nobody listens.
     pub(super) fn departures(&self) -> Departures<T> {
         Departures::new(self.events.on_remove.is_some() || self.external.is_some())

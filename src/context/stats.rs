@@ -23,12 +23,13 @@ pub struct Stats {
     pub accept_good: u64,
     /// Server renegotiations started (`SSL_CTX_sess_accept_renegotiate`).
     pub accept_renegotiate: u64,
-    /// Sessions found and fit to be resumed, wherever they came from (`SSL_CTX_sess_hits`).
+    /// Sessions found and fit to be resumed, wherever they came from, and those that handshakes resumed without a lookup:
+    /// a client's, and a stateless ticket's (`SSL_CTX_sess_hits`).
     pub hits: u64,
     /// Usable sessions that came from the external cache, before they were checked (`SSL_CTX_sess_cb_hits`).
     pub cb_hits: u64,
-    /// Lookups that did not find the key in the internal cache, though the external one may have
-    /// (`SSL_CTX_sess_misses`).
+    /// Lookups that did not find the key in the internal cache, though the external one may have, and sessions that a
+    /// client had and the server did not resume (`SSL_CTX_sess_misses`).
     pub misses: u64,
     /// Sessions found, but expired (`SSL_CTX_sess_timeouts`).
     pub timeouts: u64,
@@ -101,9 +102,16 @@ pub enum HandshakeEvent {
     AcceptFinished,
     /// A server's renegotiation starts.
     AcceptRenegotiated,
+    /// A session was resumed that no lookup has counted: a client's, or one that came in a stateless ticket. Counts as a
+    /// hit.
+    SessionResumed,
+    /// A client had a session and the server did not resume it. Counts as a miss.
+    SessionRefused,
+    /// A session that came in a stateless ticket had expired. Counts as a timeout.
+    SessionExpired,
 }
 
-/// A counter. `hits` is not one: it is the sum of two outcomes.
+/// A counter. `hits` is not one: it is the sum of two outcomes and what was resumed without a lookup.
 #[derive(Clone, Copy)]
 pub(super) enum Counter {
     Connect,
@@ -112,6 +120,7 @@ pub(super) enum Counter {
     Accept,
     AcceptGood,
     AcceptRenegotiate,
+    Resumed,
     CbHits,
     Misses,
     Timeouts,
@@ -139,6 +148,9 @@ impl From<HandshakeEvent> for Counter {
             HandshakeEvent::AcceptStarted => Self::Accept,
             HandshakeEvent::AcceptFinished => Self::AcceptGood,
             HandshakeEvent::AcceptRenegotiated => Self::AcceptRenegotiate,
+            HandshakeEvent::SessionResumed => Self::Resumed,
+            HandshakeEvent::SessionRefused => Self::Misses,
+            HandshakeEvent::SessionExpired => Self::Timeouts,
         }
     }
 }
@@ -180,6 +192,11 @@ impl Counters {
         self.add(counter, 1, thread);
     }
 
+    /// Takes one back. The sum is right, whichever thread's block it was added to.
+    pub(super) fn uncount(&self, counter: Counter, thread: usize) {
+        self.add(counter, 1_u64.wrapping_neg(), thread);
+    }
+
     #[inline]
     pub(super) fn add(&self, counter: Counter, n: u64, thread: usize) {
         match self.own.get(thread) {
@@ -219,7 +236,7 @@ impl Counters {
             accept: of(Counter::Accept),
             accept_good: of(Counter::AcceptGood),
             accept_renegotiate: of(Counter::AcceptRenegotiate),
-            hits: outcomes.hit + outcomes.external_hit,
+            hits: outcomes.hit + outcomes.external_hit + of(Counter::Resumed),
             cb_hits: of(Counter::CbHits),
             misses: of(Counter::Misses),
             timeouts: of(Counter::Timeouts),
@@ -240,8 +257,10 @@ mod tests {
             counters.count(Counter::Hit, thread);
         }
         counters.add(Counter::CacheFull, 3, 5);
+        counters.count(Counter::Accept, 1);
+        counters.uncount(Counter::Accept, 2);
         let stats = counters.read(7);
-        assert_eq!((stats.number, stats.hits, stats.cache_full), (7, 4, 3));
+        assert_eq!((stats.number, stats.hits, stats.cache_full, stats.accept), (7, 4, 3, 0));
         assert_eq!((stats.outcomes.total(), stats.outcomes.misses()), (4, 0));
     }
 }

@@ -29,6 +29,11 @@ pub struct Stored {
     pub announced: bool,
 }
 
+impl Stored {
+    /// The session was neither stored nor announced.
+    pub(crate) const NOTHING: Self = Self { internal: false, announced: false };
+}
+
 /// Where a flush that walks the table lets reclamation catch up.
 const PARTS_PER_PIN: usize = 256;
 
@@ -58,13 +63,24 @@ impl<T: Payload> SessionContext<T> {
     ///
     /// [`AddError`], with nothing changed and nobody told.
     pub fn store_session(&self, session: Arc<Session<T>>, side: Side) -> Result<Stored, AddError> {
+        self.announce_session(session, side, true)
+    }
+
+    /// As [`store_session`](Self::store_session); a session for which `inside` is false is announced, and stays out of
+    /// the internal cache.
+    pub(crate) fn announce_session(
+        &self,
+        session: Arc<Session<T>>,
+        side: Side,
+        inside: bool,
+    ) -> Result<Stored, AddError> {
         let mode = self.mode();
         if !session.is_resumable() || !mode.stores_for(side) {
-            return Ok(Stored { internal: false, announced: false });
+            return Ok(Stored::NOTHING);
         }
         self.check_weight(&session)?;
         let external = self.external.as_deref();
-        let internal = !mode.contains(SessionCacheMode::NO_INTERNAL_STORE);
+        let internal = inside && !mode.contains(SessionCacheMode::NO_INTERNAL_STORE);
         if internal {
             // The membership is flagged before the external store is told: from the first instant in which two tiers
             // may hold the session, a take must win in both.

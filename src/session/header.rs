@@ -39,6 +39,7 @@ const _: () = assert!(size_of::<Header>() == 64);
 /// Bits of `flags`.
 const FORWARD: u8 = 1;
 const NOT_RESUMABLE: u8 = 2;
+const OFFERED: u8 = 4;
 
 /// Bits of `membership`.
 const CLAIMED: u8 = 1;
@@ -157,6 +158,16 @@ impl Header {
         if !self.is_marked_not_resumable() {
             self.flags.fetch_or(NOT_RESUMABLE, Ordering::Relaxed);
         }
+    }
+
+    /// Claims the session for the one connection that may offer it at a time; `false` when another one does.
+    pub(crate) fn claim_offer(&self) -> bool {
+        self.flags.fetch_or(OFFERED, Ordering::Relaxed) & OFFERED == 0
+    }
+
+    /// The connection that claimed the session offers it no more.
+    pub(crate) fn release_offer(&self) {
+        self.flags.fetch_and(!OFFERED, Ordering::Relaxed);
     }
 
     /// Takes this header for a membership; `false` when another one has it.

@@ -34,4 +34,8 @@ pub enum Rule {
     CopyFirst,
     /// Whoever meets an announcement puts the entry before clearing it.
     HelpPuts,
+    /// A connection's session is published by a Release.
+    PublishCurrent,
+    /// A connection's replaced session is retired, not freed.
+    RetireCurrent,
 }
