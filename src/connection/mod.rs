@@ -13,7 +13,7 @@ mod current;
 mod error;
 mod establish;
 #[cfg(resumption_loom)]
-pub mod model;
+pub(crate) mod model;
 mod server;
 mod shutdown;
 mod tickets;

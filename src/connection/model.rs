@@ -2,6 +2,7 @@
 
 use crate::epoch::{self, ArcSlot};
 use crate::sync::{AtomicU32, Ordering};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 /// What stands for a session: written before it is put into the slot, read through the slot.
@@ -12,7 +13,7 @@ struct Value {
 /// A slot and the values that go into it. The model keeps a count of each, so that a slot that gives up its own too
 /// early is seen by the count and not by what happens to the memory.
 pub struct ModelSlot {
-    slot: ArcSlot<Value>,
+    slot: ManuallyDrop<ArcSlot<Value>>,
     kept: Vec<Arc<Value>>,
 }
 
@@ -29,13 +30,14 @@ impl ModelSlot {
     /// An empty slot, with `count` values that can be put into it.
     pub fn new(count: usize) -> Self {
         let value = |_| Arc::new(Value { number: AtomicU32::new(0) });
-        Self { slot: ArcSlot::empty(), kept: (0..count).map(value).collect() }
+        Self { slot: ManuallyDrop::new(ArcSlot::empty()), kept: (0..count).map(value).collect() }
     }
 
     /// Numbers the value at `index` and puts it into the slot; 0 is no number.
     pub fn put(&self, index: usize, number: u32) {
-        self.kept[index].number.store(number, Ordering::Relaxed);
         let guard = epoch::pin();
+        // After the guard, whose fence would publish it.
+        self.kept[index].number.store(number, Ordering::Relaxed);
         self.slot.replace(Some(Arc::clone(&self.kept[index])), &guard);
         drop(guard);
         epoch::idle();
@@ -59,6 +61,9 @@ impl ModelSlot {
 
 impl Drop for ModelSlot {
     fn drop(&mut self) {
-        self.slot.replace(None, &epoch::pin());
+        // A model that failed leaves everything as it is.
+        if !std::thread::panicking() {
+            self.slot.replace(None, &epoch::pin());
+        }
     }
 }
