@@ -1,0 +1,193 @@
+//! What the cache hears of the life of a connection, and what happens when one of its callbacks fails.
+
+mod common;
+
+use common::{Client, Open, Removals, TLS12, TLS13, cache, cache_of, caching, server, server_builder};
+use openssl::ssl::{ShutdownState, SslContext, SslContextRef, SslSession};
+use resumption::{RemoveReason, Secret, SessionContext, SessionKey};
+use resumption_openssl::{OpensslCounters, ServerSessions};
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, OnceLock};
+
+fn open(client: &Client, server: &SslContextRef, offer: Option<&common::Offer>) -> Open {
+    let mut open = client.try_visit("a.example", server, offer).expect("they accept each other");
+    open.read_tickets();
+    open
+}
+
+#[test]
+fn a_clean_end_keeps_the_session() {
+    for version in [TLS12, TLS13] {
+        let removals = Removals::default();
+        let cache = cache_of(removals.clone().of(SessionContext::builder()));
+        let (server, client) = (server(&cache), Client::new(version));
+        let first = client.visit(&server, None);
+        let kept = cache.len();
+        assert_eq!(kept, first.sessions.len());
+        // SSL_set_shutdown: as good as a close_notify, and nothing is sent.
+        let mut quiet = open(&client, &server, None);
+        quiet.server.set_shutdown(ShutdownState::SENT);
+        drop(quiet);
+        assert_eq!((cache.len(), removals.take()), (2 * kept, vec![]));
+    }
+}
+
+#[test]
+fn an_unclean_end_removes_the_session_of_the_connection() {
+    let removals = Removals::default();
+    let cache = cache_of(removals.clone().of(SessionContext::builder()));
+    let server = server(&cache);
+    drop(open(&Client::new(TLS12), &server, None));
+    assert_eq!((cache.len(), removals.take()), (0, vec![RemoveReason::Removed]));
+    // In TLS 1.3 that is the session of the last ticket; the other one stays (SSL_get_session(3)).
+    let client = Client::new(TLS13);
+    let connection = open(&client, &server, None);
+    let tickets = connection.visit().sessions;
+    drop(connection);
+    assert_eq!((cache.len(), removals.take()), (1, vec![RemoveReason::Removed]));
+    assert!(!client.visit(&server, Some(&tickets[1])).resumed);
+    assert!(client.visit(&server, Some(&tickets[0])).resumed);
+}
+
+#[test]
+fn one_unclean_end_is_enough_for_all_who_share_the_session() {
+    let cache = cache();
+    let (server, client) = (server(&cache), Client::new(TLS12));
+    let first = client.visit(&server, None);
+    let connections: Vec<_> = (0..3).map(|_| open(&client, &server, Some(first.only()))).collect();
+    assert!(connections.iter().all(Open::resumed));
+    assert_eq!(cache.len(), 1);
+    drop(connections);
+    assert!(cache.is_empty());
+    assert!(!client.visit(&server, Some(first.only())).resumed);
+}
+
+#[test]
+fn a_fatal_alert_removes_the_session_at_once() {
+    for version in [TLS12, TLS13] {
+        let removals = Removals::default();
+        let cache = cache_of(removals.clone().of(SessionContext::builder()));
+        let (server, client) = (server(&cache), Client::new(version));
+        let mut connection = open(&client, &server, None);
+        let stored = cache.len();
+        connection.server.get_ref().inject(b"this is no record of TLS");
+        connection.server.ssl_read(&mut [0; 16]).expect_err("garbage");
+        assert_eq!((cache.len(), removals.take()), (stored - 1, vec![RemoveReason::Removed]));
+        drop(connection);
+        assert_eq!(removals.take(), vec![], "its end says nothing more");
+    }
+}
+
+#[test]
+fn the_new_callback_gets_the_session_that_the_client_has() {
+    let log: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+    let (told, cache) = (Arc::clone(&log), SessionContext::<Secret>::builder());
+    let cache = cache_of(cache.on_new(move |context, session| {
+        assert!(context.contains(&session.key()), "it is cached before it is announced");
+        let decoded = SslSession::from_der(session.payload().as_bytes()).expect("an encoded session");
+        assert_eq!(decoded.id(), session.id().as_bytes());
+        let mut secret = vec![0; decoded.master_key_len()];
+        decoded.master_key(&mut secret);
+        told.lock().expect("no test panics in here").push(secret);
+    }));
+    let server = server(&cache);
+    for version in [TLS12, TLS13] {
+        let visit = Client::new(version).visit(&server, None);
+        let secrets = visit.sessions.iter().map(|offer| {
+            let session = offer.session();
+            let mut secret = vec![0; session.master_key_len()];
+            session.master_key(&mut secret);
+            secret
+        });
+        let told = std::mem::take(&mut *log.lock().expect("no test panics in here"));
+        assert_eq!(secrets.collect::<Vec<_>>(), told);
+    }
+}
+
+#[test]
+fn callbacks_may_use_the_cache_and_openssl_as_they_like() {
+    let context: Arc<OnceLock<SslContext>> = Arc::default();
+    let inner = Arc::clone(&context);
+    let cache = cache_of(SessionContext::builder().on_remove(move |cache, session, reason| {
+        if reason == RemoveReason::Removed && cache.stats().number < 4 {
+            assert!(!cache.contains(&session.key()));
+            let server = inner.get().expect("the server is there");
+            let visit = Client::new(TLS12).visit(server, None);
+            assert!(Client::new(TLS12).visit(server, Some(visit.only())).resumed);
+        }
+    }));
+    let server = context.get_or_init(|| server(&cache));
+    drop(open(&Client::new(TLS12), server, None));
+    assert_eq!(cache.len(), 1, "the session of the handshake inside the callback");
+}
+
+#[test]
+fn a_callback_that_panics_costs_a_resumption_and_nothing_else() {
+    let panicking = SessionContext::<Secret>::builder()
+        .on_new(|_, _| resume_unwind(Box::new("new")))
+        .on_get(|_, _| resume_unwind(Box::new("get")))
+        .on_remove(|_, _, _| resume_unwind(Box::new("remove")));
+    let sessions = ServerSessions::new(cache_of(panicking));
+    let (server, client) = (caching(server_builder(), &sessions), Client::new(TLS12));
+    let first = client.visit(&server, None);
+    assert_eq!(sessions.faults(), 1, "new");
+    assert!(client.visit(&server, Some(first.only())).resumed, "it was stored before it was announced");
+    let elsewhere = client.visit(&common::server(&cache()), None);
+    let visit = client.visit(&server, Some(elsewhere.only()));
+    assert!(!visit.resumed);
+    assert_eq!(sessions.faults(), 3, "get, and new for the session of the full handshake");
+    drop(open(&client, &server, Some(visit.only())));
+    assert_eq!(sessions.faults(), 4, "remove");
+    assert!(!client.visit(&server, Some(visit.only())).resumed);
+    std::mem::forget(sessions); // dropping the cache flushes it, and the callback would panic here
+    std::mem::forget(server);
+}
+
+#[test]
+fn what_cannot_be_decoded_is_not_resumed() {
+    for version in [TLS12, TLS13] {
+        let cache = cache();
+        let sessions = ServerSessions::new(Arc::clone(&cache));
+        let (server, client) = (caching(server_builder(), &sessions), Client::new(version));
+        let first = client.visit(&server, None);
+        let mut keys: Vec<(SessionKey, _)> = Vec::new();
+        cache.for_each(&cache.pin(), |session| keys.push((session.key(), *session.id_context())));
+        for (key, id_context) in keys {
+            let garbage = cache.session(key).id_context(id_context).build(Secret::from(vec![0x30, 0x82, 1]));
+            cache.add_session(Arc::new(garbage)).expect("a small session");
+        }
+        assert!(!client.visit(&server, Some(&first.sessions[0])).resumed);
+        assert_eq!(sessions.faults(), 1);
+    }
+}
+
+#[test]
+fn the_counters_of_both_sides_agree() {
+    for version in [TLS12, TLS13] {
+        let cache = cache_of(SessionContext::builder().capacity(4));
+        let sessions = ServerSessions::new(Arc::clone(&cache));
+        let (server, client) = (caching(server_builder(), &sessions), Client::new(version));
+        let (mut resumed, mut offered, mut visits) = (0, 0, 0);
+        let mut known = Vec::new();
+        for round in 0..40_usize {
+            // Some are fresh, some evicted, some used up.
+            let offer = (round % 3 > 0).then(|| &known[round * 7 % known.len()]);
+            offered += u64::from(offer.is_some());
+            let visit = client.visit(&server, offer);
+            resumed += u64::from(visit.resumed);
+            visits += 1;
+            known.extend(visit.sessions);
+        }
+        let (openssl, stats) = (OpensslCounters::of(&server), cache.stats());
+        assert_eq!((openssl.accept, openssl.accept_good), (visits, visits));
+        assert!(resumed > 0 && resumed < offered, "both happened");
+        assert_eq!((stats.outcomes.total(), stats.outcomes.hit), (offered, resumed));
+        assert_eq!((openssl.hits, openssl.cb_hits), (stats.hits, stats.hits));
+        assert_eq!((openssl.number, openssl.misses, openssl.timeouts, openssl.cache_full), (0, 0, 0, 0));
+        assert_eq!(stats.number, cache.len() as u64);
+        let consumed = if version == TLS13 { resumed } else { 0 };
+        assert_eq!(known.len() as u64, stats.number + stats.cache_full + consumed, "none is lost");
+        assert_eq!(OpensslCounters::of(&client.context).hits, resumed);
+        assert_eq!(sessions.faults(), 0);
+    }
+}
