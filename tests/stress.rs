@@ -22,6 +22,10 @@ type CanarySession = Session<Canary>;
 const THREADS: usize = 6;
 const KEYS: u64 = 24;
 const CAPACITY: usize = 8;
+/// What each session weighs.
+const WEIGHT: usize = size_of::<CanarySession>() + 1000;
+/// With a second tier the context is bounded in bytes too, and more tightly.
+const BYTES: usize = (CAPACITY - 2) * WEIGHT;
 
 /// What all threads check against.
 struct Facts {
@@ -86,7 +90,7 @@ impl Canary {
 
 impl Payload for Canary {
     fn weight(&self) -> usize {
-        0
+        1000
     }
 }
 
@@ -148,6 +152,8 @@ impl Caller {
             self.call(&guard);
             let len = self.context.len();
             assert!(len <= CAPACITY + THREADS, "{len} sessions in a cache of {CAPACITY}");
+            let bytes = self.context.bytes().unwrap_or(0);
+            assert!(bytes <= BYTES + THREADS * WEIGHT, "{bytes} bytes in a cache of {BYTES}");
             if call % 64 == 0 {
                 guard.repin();
                 self.held.truncate(8);
@@ -348,7 +354,9 @@ fn stress(with_store: bool) {
         })
         .on_remove(move |context, left, reason| on_remove(&for_remove, context, left, reason));
     if with_store {
-        builder = builder.external(CopyingStore { held: Arc::default(), facts: Arc::clone(&facts) });
+        builder = builder
+            .byte_capacity(BYTES)
+            .external(CopyingStore { held: Arc::default(), facts: Arc::clone(&facts) });
     } else {
         builder = builder.on_get(move |context, key| {
             let serial = for_get.serials.load(Ordering::Relaxed);
@@ -384,6 +392,10 @@ fn verify(context: &Context, facts: &Facts) {
     });
     assert_eq!(context.len(), found, "the account does not agree with what is there");
     assert!(found <= CAPACITY, "{found} sessions in a cache of {CAPACITY}");
+    if let Some(bytes) = context.bytes() {
+        assert_eq!(bytes, found * WEIGHT, "the account of bytes does not agree with what is there");
+        assert!(bytes <= BYTES, "{bytes} bytes in a cache of {BYTES}");
+    }
     let stats = context.stats();
     assert_eq!(stats.number as usize, found);
     assert_eq!(stats.hits, stats.outcomes.hit + stats.outcomes.external_hit);
