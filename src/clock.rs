@@ -94,6 +94,11 @@ fn monotonic() -> Duration {
     Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec.unsigned_abs().min(999_999_999) as u32)
 }
 
+/// Seconds on the system's monotonic clock, for what concerns the process and no context.
+pub(crate) fn uptime() -> u32 {
+    u32::try_from(monotonic().as_secs()).unwrap_or(u32::MAX)
+}
+
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[inline]
 fn monotonic() -> Duration {

@@ -3,6 +3,8 @@
 //! One collector serves this crate: not the process-wide default, whose guards other crates may hold for long while our
 //! secrets wait, and not one per context, since a guard of one would then have to be checked against another.
 
+#[cfg(not(resumption_loom))]
+use crate::ledger::{self, Retired, Stash};
 use crate::session::Header;
 use crate::sync::{AtomicPtr, Ordering, Rule, is_broken};
 use crate::thread_index::ThreadIndex;
@@ -14,6 +16,39 @@ use std::sync::Arc;
 struct Participant {
     handle: LocalHandle,
     index: ThreadIndex,
+}
+
+impl Participant {
+    #[inline]
+    fn pin(&self) -> Guard {
+        let outermost = !self.handle.is_pinned();
+        let guard =
+            Guard { inner: own_pin(self.handle.pin()), thread: self.index.get(), outermost, _not_send: PhantomData };
+        if outermost {
+            turn(guard.thread, 1);
+        }
+        guard
+    }
+}
+
+impl Drop for Participant {
+    /// The thread ends: what it has retired goes to the collector.
+    fn drop(&mut self) {
+        if !cfg!(resumption_loom) {
+            self.pin().flush();
+        }
+    }
+}
+
+/// Notes in the thread's page that its outermost guard comes (1), goes (1) or is as good as a new one (2).
+#[inline]
+fn turn(thread: usize, by: u64) {
+    #[cfg(not(resumption_loom))]
+    if let Some(page) = ledger::page(thread) {
+        page.turn(by);
+    }
+    #[cfg(resumption_loom)]
+    let _ = (thread, by);
 }
 
 #[cfg(not(resumption_loom))]
@@ -43,7 +78,18 @@ type Pin = crossbeam_epoch::Guard;
 #[cfg(resumption_loom)]
 type Pin = ModelPin;
 
-/// Threads beyond this number share what is otherwise a thread's own.
+#[cfg(not(resumption_loom))]
+#[inline]
+fn own_pin(guard: crossbeam_epoch::Guard) -> Pin {
+    guard
+}
+
+#[cfg(resumption_loom)]
+fn own_pin(guard: crossbeam_epoch::Guard) -> Pin {
+    ModelPin(Some(guard))
+}
+
+/// The index of a thread that has none any more.
 const UNKNOWN_THREAD: usize = usize::MAX;
 
 /// Pins the current thread: sessions borrowed under the guard stay readable until it is dropped.
@@ -54,18 +100,15 @@ const UNKNOWN_THREAD: usize = usize::MAX;
 #[inline]
 pub fn pin() -> Guard {
     PARTICIPANT
-        .try_with(|own| Guard {
-            inner: own.handle.pin().into(),
-            thread: own.index.get(),
-            _not_send: PhantomData,
-        })
+        .try_with(Participant::pin)
         .unwrap_or_else(|_| late_guard())
 }
 
 /// A guard for a thread whose own participant is gone already: its thread-locals are being destroyed.
 #[cold]
 fn late_guard() -> Guard {
-    Guard { inner: COLLECTOR.register().pin().into(), thread: UNKNOWN_THREAD, _not_send: PhantomData }
+    let inner = own_pin(COLLECTOR.register().pin());
+    Guard { inner, thread: UNKNOWN_THREAD, outermost: false, _not_send: PhantomData }
 }
 
 /// The guard under which a table gives its arrays back.
@@ -140,6 +183,7 @@ pub fn idle() {
 pub struct Guard {
     inner: Pin,
     thread: usize,
+    outermost: bool,
     // crossbeam's guard is !Send by its raw pointer; this says that we rely on it.
     _not_send: PhantomData<*mut ()>,
 }
@@ -150,11 +194,42 @@ impl Guard {
     #[inline]
     pub fn repin(&mut self) {
         self.inner.repin();
+        if self.outermost {
+            turn(self.thread, 2);
+        }
     }
 
-    /// Hands what this thread has retired to all, and reclaims some of what nobody can read any more.
+    /// Hands what this thread has retired to the collector, and frees some of what nobody can read any more.
     pub fn flush(&self) {
+        #[cfg(not(resumption_loom))]
+        if let Some(page) = ledger::page(self.thread) {
+            self.collect(&page.stash);
+        }
         self.inner.flush();
+    }
+
+    /// Does for all threads what [`flush`](Self::flush) does for one, about once a second for the whole process: of
+    /// those who call it then, one does it.
+    pub(crate) fn flush_all_threads(&self) {
+        #[cfg(not(resumption_loom))]
+        if ledger::time_to_collect() {
+            for page in ledger::pages() {
+                self.collect(&page.stash);
+            }
+            self.inner.flush();
+        }
+    }
+
+    /// Hands what is in a stash to the collector, in one piece.
+    #[cfg(not(resumption_loom))]
+    fn collect(&self, stash: &Stash) {
+        let mut batch = Batch(Vec::new());
+        stash.take(|retired| batch.0.push(retired));
+        if !batch.0.is_empty() {
+            // SAFETY: each entry was retired under the promise of `retire`, and `take` gave it to us alone. It was
+            // unlinked before it was stashed, so whoever can reach it holds a guard that exists now.
+            unsafe { self.defer(move || batch.release()) };
+        }
     }
 
     /// The index of the thread that holds this guard.
@@ -169,7 +244,24 @@ impl Guard {
     ///
     /// `entry` is in no slot and no control word of any table (rule R1) and is retired this once; `release` may be
     /// called on it from any thread, and does not panic.
-    pub(crate) unsafe fn retire(&self, entry: NonNull<Header>, release: unsafe fn(NonNull<Header>)) {
+    pub(crate) unsafe fn retire(&self, entry: NonNull<Header>, release: Release) {
+        #[cfg(not(resumption_loom))]
+        {
+            // SAFETY: the caller owns the entry until it is released.
+            let weight = unsafe { entry.as_ref() }.weight();
+            if let Some(page) = ledger::page(self.thread) {
+                page.count_retired(weight);
+                while !page.stash.add((entry.as_ptr(), release as *mut ())) {
+                    self.collect(&page.stash);
+                }
+            } else {
+                ledger::count_retired(weight);
+                let batch = Batch(vec![(entry.as_ptr(), release as *mut ())]);
+                // SAFETY: the caller's promise, as in `collect`.
+                unsafe { self.defer(move || batch.release()) };
+            }
+        }
+        #[cfg(resumption_loom)]
         // SAFETY: the caller guarantees that no new pointer to the entry can be had, so those that exist are under
         // guards; crossbeam calls the closure once all of these are gone. The closure owns nothing borrowed.
         unsafe { self.defer(move || release(entry)) };
@@ -193,6 +285,40 @@ impl Guard {
         // SAFETY: the count that the closure holds is given back only after every guard that exists now is gone, this
         // one included; the returned borrow cannot outlive this one, nor a `repin` of it.
         unsafe { &*lent }
+    }
+}
+
+impl Drop for Guard {
+    #[inline]
+    fn drop(&mut self) {
+        if self.outermost {
+            turn(self.thread, 1);
+        }
+    }
+}
+
+/// What gives an entry back.
+pub(crate) type Release = unsafe fn(NonNull<Header>);
+
+/// Entries whose grace period has begun.
+#[cfg(not(resumption_loom))]
+struct Batch(Vec<Retired>);
+
+#[cfg(not(resumption_loom))]
+impl Batch {
+    fn release(self) {
+        let (mut sessions, mut bytes) = (0, 0);
+        for (entry, release) in self.0 {
+            let Some(entry) = NonNull::new(entry) else { continue };
+            sessions += 1;
+            // SAFETY: by the promise of `retire`, the entry is alive until it is released, which is now.
+            bytes += u64::from(unsafe { entry.as_ref() }.weight());
+            // SAFETY: `retire` made the address from a function of this very type.
+            let release = unsafe { std::mem::transmute::<*mut (), Release>(release) };
+            // SAFETY: the grace period is over, and the entry was stashed, taken and deferred once.
+            unsafe { release(entry) };
+        }
+        ledger::count_freed(sessions, bytes);
     }
 }
 
@@ -311,16 +437,9 @@ impl ModelPin {
 }
 
 #[cfg(resumption_loom)]
-impl From<crossbeam_epoch::Guard> for ModelPin {
-    fn from(guard: crossbeam_epoch::Guard) -> Self {
-        Self(Some(guard))
-    }
-}
-
-#[cfg(resumption_loom)]
 impl Guard {
     /// A guard for models that keep every entry until they end.
     pub(crate) fn for_model() -> Self {
-        Self { inner: ModelPin(None), thread: 0, _not_send: PhantomData }
+        Self { inner: ModelPin(None), thread: 0, outermost: false, _not_send: PhantomData }
     }
 }

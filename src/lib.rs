@@ -7,10 +7,12 @@ mod context;
 mod epoch;
 mod error;
 mod eviction;
+mod ledger;
 mod session;
 mod sync;
 mod table;
 mod thread_index;
+mod wheel;
 
 /// What the models in `loom-tests` need and nobody else can see.
 #[cfg(resumption_loom)]
@@ -18,7 +20,9 @@ mod thread_index;
 pub mod model {
     pub use crate::connection::model::{ModelSlot, Seen};
     pub use crate::sync::imp::{Rule, break_rule};
+    pub use crate::ledger::ModelStash;
     pub use crate::table::model::ModelTable;
+    pub use crate::wheel::model::ModelWheel;
 }
 
 pub use cache::RemoveReason;
@@ -28,11 +32,12 @@ pub use connection::{
     ResumeError, ShutdownState, TicketKind,
 };
 pub use context::{
-    Added, ContextBuilder, ExternalStore, HandshakeEvent, NoExternalStore, Outcomes, SessionCacheMode,
-    SessionContext, Side, Stats, Stored,
+    Added, ContextBuilder, Driver, ExternalStore, HandshakeEvent, NoExternalStore, Outcomes, SessionCacheMode,
+    SessionContext, Side, Stats, Stored, Tick,
 };
 pub use epoch::{Guard, idle, pin};
 pub use error::{AddError, BuildError, CapacityError, SessionIdContextError, SessionIdError};
+pub use ledger::Reclamation;
 pub use session::{
     Payload, ProtocolVersion, Secret, Session, SessionBuilder, SessionId, SessionIdContext, SessionKey,
 };

@@ -264,11 +264,13 @@ fn an_explicit_add_does_not_put() {
     assert!(tier.calls().is_empty());
 }
 
+type Act = fn(&Bed);
+
 /// What leaves because it must not be resumed leaves the store too; what leaves for room or by age does not, nor does
 /// the end of one context concern the others.
 #[test]
 fn what_leaves_here_and_what_leaves_there() {
-    let acts: [(&str, bool, fn(&Bed)); 7] = [
+    let acts: [(&str, bool, Act); 7] = [
         ("remove", true, |bed| {
             bed.context.remove_session(&bed.session(1));
         }),

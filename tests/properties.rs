@@ -59,7 +59,7 @@ fn key(which: u8) -> SessionKey {
 }
 
 fn id_context(which: u8) -> SessionIdContext {
-    let bytes: &[u8] = if which / 9 % 3 == 0 { b"mail" } else { b"www" };
+    let bytes: &[u8] = if (which / 9).is_multiple_of(3) { b"mail" } else { b"www" };
     SessionIdContext::new(bytes).expect("short")
 }
 

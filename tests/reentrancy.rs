@@ -75,7 +75,7 @@ fn calls<T: Payload + Default>() -> Vec<(&'static str, Call<T>)> {
             let mut visited = 0;
             c.for_each(&c.pin(), |_| visited += 1);
             assert!(visited <= CAPACITY && c.len() <= CAPACITY + 1);
-            assert_eq!(c.is_empty(), c.len() == 0);
+            assert!(c.is_empty() || visited > 0);
             c.contains(&key(1));
         }),
         ("counters", |c| {

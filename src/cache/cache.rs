@@ -7,7 +7,9 @@ use crate::epoch::Guard;
 use crate::error::BuildError;
 use crate::eviction::Hands;
 use crate::session::{Payload, Session, SessionIdContext, SessionKey};
+use crate::sync::AtomicBool;
 use crate::table::{Hash, Member, Miss, Table, Unlinked};
+use crate::wheel::Wheel;
 use ahash::RandomState;
 
 /// A bounded map of sessions that expire.
@@ -16,6 +18,9 @@ pub(crate) struct Cache<T: Payload> {
     pub(super) capacity: Capacity,
     pub(super) hands: Hands,
     pub(super) recent: Recent,
+    pub(super) wheel: Wheel,
+    // Whether an entry was added that was dead already, which the wheel takes only for the next tick.
+    pub(super) filed_late: AtomicBool,
 }
 
 /// What a lookup asks for.
@@ -57,11 +62,14 @@ pub(crate) enum Found<'g, T> {
 
 impl<T: Payload> Cache<T> {
     /// A cache for `capacity` sessions, 0 for any number, and for `bytes` bytes if that is to be counted.
-    pub(crate) fn new(capacity: usize, bytes: Option<usize>) -> Result<Self, BuildError> {
-        let table = Table::new(first_buckets(capacity), RandomState::new())
+    pub(crate) fn new(capacity: usize, bytes: Option<usize>, now: Timestamp) -> Result<Self, BuildError> {
+        let buckets = first_buckets(capacity);
+        let table = Table::new(buckets, RandomState::new())
+            .map_err(|refused| BuildError::OutOfMemory { bytes: refused.bytes })?;
+        let wheel = Wheel::new(buckets, now.ticks())
             .map_err(|refused| BuildError::OutOfMemory { bytes: refused.bytes })?;
         let recent = Recent::new(if capacity == 0 { usize::MAX / 2 } else { capacity });
-        Ok(Self { table, capacity: Capacity::new(capacity, bytes), hands: Hands::new(), recent })
+        Ok(Self { table, capacity: Capacity::new(capacity, bytes), hands: Hands::new(), recent, wheel, filed_late: AtomicBool::new(false) })
     }
 
     /// Sessions in the cache, with those being inserted at this instant.
@@ -82,6 +90,11 @@ impl<T: Payload> Cache<T> {
         self.capacity.byte_limit()
     }
 
+    /// Bytes the cache itself takes: buckets and wheel, without overflow lines and without sessions.
+    pub(crate) fn memory(&self, guard: &Guard) -> usize {
+        self.table.bytes(guard) + self.wheel.memory()
+    }
+
     /// In how many parts [`sweep`](Self::sweep) and [`visit`](Self::visit) can be done.
     pub(crate) fn parts(&self, guard: &Guard) -> usize {
         self.table.buckets(guard)
@@ -92,6 +105,7 @@ impl<T: Payload> Cache<T> {
     pub(crate) fn find<'g>(&self, wanted: Wanted<'_>, guard: &'g Guard) -> Found<'g, T> {
         let hash = self.table.hash(wanted.key.id());
         match self.table.find(hash, wanted.key, guard) {
+            Ok(member) if member.header().is_hidden() => Found::Absent(Refusal::Unknown),
             Ok(member) => match refusal(member, wanted) {
                 None => Found::Session(member),
                 Some(refusal) => Found::Refused(member, refusal),
@@ -113,9 +127,10 @@ impl<T: Payload> Cache<T> {
         guard: &'g Guard,
     ) -> Result<Unlinked<'g, T>, Found<'g, T>> {
         let hash = self.table.hash(wanted.key.id());
-        let accept = |member| match refusal(member, wanted) {
+        let accept = |member: Member<'g, T>| match refusal(member, wanted) {
+            _ if member.header().is_hidden() => Err(Found::Absent(Refusal::Unknown)),
             None => Ok(()),
-            Some(refusal) => Err((member, refusal)),
+            Some(refusal) => Err(Found::Refused(member, refusal)),
         };
         match self.table.unlink_key(hash, wanted.key, accept, guard) {
             Ok(Ok(taken)) => {
@@ -123,7 +138,7 @@ impl<T: Payload> Cache<T> {
                 self.recent.remember(hash, Left::Consumed);
                 Ok(taken)
             }
-            Ok(Err((member, refusal))) => Err(Found::Refused(member, refusal)),
+            Ok(Err(found)) => Err(found),
             Err(miss) => Err(Found::Absent(self.absence(hash, miss))),
         }
     }
@@ -144,14 +159,34 @@ impl<T: Payload> Cache<T> {
         Some(expired)
     }
 
-    /// The external store declined its copy of `session`.
-    pub(crate) fn clear_external(&self, session: &Session<T>, guard: &Guard) {
+    /// The membership of this very session, if it has one here.
+    pub(crate) fn membership<'g>(&self, session: &Session<T>, guard: &'g Guard) -> Option<Member<'g, T>> {
         let key = session.key();
-        if let Ok(member) = self.table.find(self.table.hash(key.id()), &key, guard)
-            && std::ptr::eq(member.session(), session)
-        {
-            member.header().clear_external();
+        let member = self.table.find(self.table.hash(key.id()), &key, guard).ok()?;
+        std::ptr::eq(member.session(), session).then_some(member)
+    }
+
+    /// Shows a session that a lookup has brought in, if `valid` says that it still may.
+    pub(crate) fn confirm(&self, session: &Session<T>, valid: impl FnOnce() -> bool, guard: &Guard) {
+        let Some(member) = self.membership(session, guard) else { return };
+        if valid() {
+            member.header().confirm();
+        } else {
+            self.revoke_fetched(&session.key(), guard);
         }
+    }
+
+    /// Removes the session with this key if a lookup has brought it in; without a trace, since it should not be here.
+    pub(crate) fn revoke_fetched(&self, key: &SessionKey, guard: &Guard) {
+        let fetched = |member: Member<'_, T>| if member.header().is_fetched() { Ok(()) } else { Err(()) };
+        if let Ok(Ok(revoked)) = self.table.unlink_key(self.table.hash(key.id()), key, fetched, guard) {
+            self.capacity.give_back(revoked.header().weight());
+        }
+    }
+
+    /// The hash of a key.
+    pub(crate) fn hash(&self, key: &SessionKey) -> u64 {
+        self.table.hash(key.id()).0
     }
 
     /// Why a session that is not in the table is not there.

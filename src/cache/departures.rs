@@ -54,14 +54,18 @@ impl<T> Departures<T> {
         Self { list: Vec::new(), wanted, evicted: 0 }
     }
 
+    /// Counts a session that had to go because the cache was full, whatever it is then told to have died of.
+    pub(crate) fn count_evicted(&mut self) {
+        self.evicted += 1;
+    }
+
     pub(crate) fn push(&mut self, reason: RemoveReason, session: impl FnOnce() -> Arc<Session<T>>) {
-        self.evicted += usize::from(reason == RemoveReason::Evicted);
         if self.wanted {
             self.list.push((session(), reason));
         }
     }
 
-    /// How many were evicted.
+    /// How many had to go because the cache was full.
     pub(crate) fn evicted(&self) -> usize {
         self.evicted
     }

@@ -23,7 +23,7 @@ impl<T: Payload> Cache<T> {
             let from = self.hands.position(guard.thread()) % buckets;
             let mut window = Window { victim: None, seen: 0, keep, now };
             let mut width = 0;
-            while window.seen < Hands::WINDOW && width < buckets {
+            while window.is_open() && width < buckets {
                 self.table.visit((from + width) % buckets, buckets, guard, |member| window.look_at(member));
                 width += 1;
             }
@@ -77,6 +77,7 @@ impl<T: Payload> Cache<T> {
         if reason.marks() {
             evicted.session().mark_not_resumable();
         }
+        departures.count_evicted();
         departures.push(reason, || evicted.to_arc());
         Some(evicted.header().weight())
     }
@@ -91,6 +92,12 @@ struct Window<'g, 'k, T> {
 }
 
 impl<'g, T: Payload> Window<'g, '_, T> {
+    /// Whether to look further: not enough was seen, or nothing among it that is unmarked and enough for that neither.
+    fn is_open(&self) -> bool {
+        let marked = self.victim.is_none_or(|(rank, _)| rank.ages_window());
+        self.seen < if marked { Hands::WIDE_WINDOW } else { Hands::WINDOW }
+    }
+
     fn look_at(&mut self, member: Member<'g, T>) {
         self.seen += 1;
         let rank = Rank::new(member.header().mark(), member.header().expires_at(), self.now);

@@ -5,7 +5,7 @@ use super::departures::Departures;
 use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::error::AddError;
-use crate::session::{Header, Payload, Session};
+use crate::session::{Header, Membership, Payload, Session};
 use crate::table::{Attempt, Hash, Insertion};
 use std::sync::Arc;
 
@@ -19,10 +19,7 @@ pub(crate) enum CacheInsert<T> {
 /// What an insert needs to know besides the session.
 #[derive(Clone, Copy)]
 pub(crate) struct Terms {
-    /// When the membership expires.
-    pub(crate) expiry: Timestamp,
-    /// Whether an external store may hold a copy.
-    pub(crate) external: bool,
+    pub(crate) membership: Membership,
     pub(crate) now: Timestamp,
 }
 
@@ -38,11 +35,12 @@ impl<T: Payload> Cache<T> {
         let hash = self.table.hash(&session.id());
         let weight = session.header().weight();
         let mut attempt =
-            self.table.prepare(session, terms.expiry, terms.external).ok_or(AddError::Address)?;
+            self.table.prepare(session, terms.membership).ok_or(AddError::Address)?;
         let mut reserved = self.capacity.try_reserve(weight);
         loop {
             match self.table.insert(hash, attempt, reserved, guard) {
                 Insertion::Added(header) => {
+                    self.file(hash, terms);
                     self.settle(Some(header), terms.now, departures, guard);
                     self.table.grow(self.capacity.count(), guard);
                     return Ok(CacheInsert::Added);
@@ -53,6 +51,7 @@ impl<T: Payload> Cache<T> {
                         self.capacity.overdraw(weight);
                     }
                     self.capacity.give_back(old.header().weight());
+                    self.file(hash, terms);
                     self.settle(Some(header), terms.now, departures, guard);
                     return Ok(CacheInsert::Replaced(old.to_arc()));
                 }

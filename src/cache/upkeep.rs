@@ -1,13 +1,91 @@
-//! Walking the cache: for flushes, purges and iteration.
+//! Upkeep: what has expired leaves when the wheel says so, and whatever is asked to leave in a walk over the table.
 
-use super::Cache;
+use super::{Cache, Terms};
 use super::departures::{Departures, RemoveReason};
 use super::recent::Left;
+use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::session::{Header, Payload, Session};
-use crate::table::Member;
+use crate::sync::Ordering;
+use crate::table::{Hash, Member};
+use crate::wheel::{self, Opening, Progress, Scheduled};
 
 impl<T: Payload> Cache<T> {
+    /// Tells the wheel when a new membership dies.
+    pub(super) fn file(&self, hash: Hash, terms: Terms) {
+        let (now, death) = (terms.now.ticks(), wheel::death(terms.membership.expiry.ticks()));
+        if self.wheel.schedule(hash.0, death, now) == Scheduled::Due {
+            // Dead when it was added, which is allowed: it leaves with the next tick, or with a flush.
+            self.filed_late.store(true, Ordering::Release); // pairs with the AcqRel in `reap_all`
+            let _ = self.wheel.schedule(hash.0, now.saturating_add(1), now);
+        }
+    }
+
+    /// Removes sessions that have expired, at a cost of about `budget` sessions looked at. Returns how many were removed.
+    pub(crate) fn reap(
+        &self,
+        now: Timestamp,
+        budget: usize,
+        departures: &mut Departures<T>,
+        guard: &Guard,
+    ) -> (Progress, usize) {
+        let mut removed = 0;
+        let progress = self.wheel.advance(now.ticks(), budget, |opening, first, last| {
+            1 + self.reap_hashes((Hash(first), Hash(last)), now, opening, &mut removed, departures, guard)
+        });
+        (progress, removed)
+    }
+
+    /// Removes what has expired among these hashes and files the rest again. Returns how many sessions it looked at.
+    fn reap_hashes(
+        &self,
+        (first, last): (Hash, Hash),
+        now: Timestamp,
+        opening: &Opening<'_>,
+        removed: &mut usize,
+        departures: &mut Departures<T>,
+        guard: &Guard,
+    ) -> usize {
+        let mut looked_at = 0;
+        loop {
+            let mut contended = false;
+            self.table.visit_hashes(first, last, guard, |member| {
+                looked_at += 1;
+                let expiry = member.header().expires_at();
+                if now <= expiry {
+                    let hash = self.table.hash(&member.session().id());
+                    let _ = opening.refile(hash.0, wheel::death(expiry.ticks()));
+                } else if self.remove_member(member, RemoveReason::Expired, departures, guard) {
+                    *removed += 1;
+                } else {
+                    contended = true;
+                }
+            });
+            if !contended {
+                return looked_at;
+            }
+        }
+    }
+
+    /// Whether the wheel alone knows of everything that has expired at `now`, as soon as it has got there.
+    pub(crate) fn wheel_knows_all(&self) -> bool {
+        // AcqRel: Acquire pairs with the Release in `file`.
+        !self.filed_late.swap(false, Ordering::AcqRel)
+    }
+
+    /// The first second in which the wheel has something to do.
+    pub(crate) fn next_upkeep(&self) -> Option<u32> {
+        self.wheel.next_due()
+    }
+
+    /// Follows a table that has grown.
+    pub(crate) fn grow_wheel(&self, guard: &Guard) {
+        let buckets = self.table.buckets(guard);
+        if buckets > self.wheel.partitions() {
+            self.wheel.grow(buckets);
+        }
+    }
+
     /// Removes the sessions of part `index` of `of` for which `reason` names one. Returns how many.
     pub(crate) fn sweep(
         &self,

@@ -141,7 +141,7 @@ impl<T: Payload> ContextBuilder<T> {
     /// session, cannot be allocated.
     pub fn build(self) -> Result<SessionContext<T>, BuildError> {
         CapacityError::check(self.capacity, MAX_CAPACITY)?;
-        let cache = Cache::new(self.capacity, self.byte_capacity)?;
+        let cache = Cache::new(self.capacity, self.byte_capacity, self.clock.now())?;
         Ok(SessionContext::from_parts(cache, self))
     }
 }

@@ -1,6 +1,7 @@
 //! The context itself: its parts, its settings and its end.
 
 use super::events::Events;
+use super::overtaken::Removals;
 use super::stats::{Counter, Counters};
 use super::{ContextBuilder, ExternalStore, HandshakeEvent, SessionCacheMode, Stats};
 use crate::cache::{Cache, Departures, MAX_CAPACITY, RemoveReason};
@@ -45,6 +46,8 @@ pub struct SessionContext<T: Payload> {
     clock: Arc<dyn Clock>,
     mode: AtomicU32,
     timeout: AtomicU64,
+    pub(super) last_upkeep: AtomicU32,
+    pub(super) removals: Removals,
 }
 
 impl<T: Payload> SessionContext<T> {
@@ -74,7 +77,9 @@ impl<T: Payload> SessionContext<T> {
             max_session_bytes: builder.max_session_bytes,
             clock: builder.clock,
             mode: AtomicU32::new(builder.mode.bits()),
-            timeout: AtomicU64::new(builder.timeout.as_secs()),
+            timeout: AtomicU64::new(whole_seconds(builder.timeout)),
+            last_upkeep: AtomicU32::new(0),
+            removals: Removals::new(),
         }
     }
 
@@ -112,9 +117,10 @@ impl<T: Payload> SessionContext<T> {
     }
 
     /// Sets the timeout of sessions started from now on, in whole seconds, and returns the previous one
-    /// (`SSL_CTX_set_timeout`). Zero means the default, 300 seconds. Sessions that exist keep theirs.
+    /// (`SSL_CTX_set_timeout`). Zero means the default, 300 seconds; less than a second means one. Sessions that exist
+    /// keep theirs.
     pub fn set_timeout(&self, timeout: Duration) -> Duration {
-        Duration::from_secs(self.timeout.swap(timeout.as_secs(), Ordering::Relaxed))
+        Duration::from_secs(self.timeout.swap(whole_seconds(timeout), Ordering::Relaxed))
     }
 
     fn effective_timeout(&self) -> Duration {
@@ -171,6 +177,11 @@ impl<T: Payload> SessionContext<T> {
         self.cache.bytes()
     }
 
+    /// Bytes the context itself takes, without sessions: the buckets and the wheel. About 26 a session at full capacity.
+    pub fn memory(&self) -> usize {
+        self.cache.memory(&self.pin())
+    }
+
     /// Whether the internal cache is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -205,6 +216,11 @@ impl<T: Payload> SessionContext<T> {
     pub(crate) fn unrecord(&self, event: HandshakeEvent) {
         self.counters.uncount(event.into(), self.pin().thread());
     }
+}
+
+/// A timeout in seconds, where zero is not what a fraction of a second becomes.
+fn whole_seconds(timeout: Duration) -> u64 {
+    if timeout.is_zero() { 0 } else { timeout.as_secs().max(1) }
 }
 
 impl<T: Payload> Default for SessionContext<T> {

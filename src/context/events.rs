@@ -40,12 +40,42 @@ impl<T: crate::Payload> SessionContext<T> {
         }
     }
 
+    /// Whether lookups may bring sessions in from outside.
+    fn asks_outside(&self) -> bool {
+        self.events.on_get.is_some() || self.external.is_some()
+    }
+
+    /// A removal of this key begins.
+    pub(super) fn begin_removal(&self, key: &SessionKey) {
+        if self.asks_outside() {
+            self.removals.add(self.cache.hash(key));
+        }
+    }
+
+    /// A removal of anything begins.
+    pub(super) fn begin_removals(&self) {
+        if self.asks_outside() {
+            self.removals.add_all();
+        }
+    }
+
+    /// The outside has been told of the removal of this key: what a lookup has brought in meanwhile goes.
+    fn end_removal(&self, key: &SessionKey) {
+        if self.asks_outside() {
+            self.removals.add(self.cache.hash(key));
+            self.cache.revoke_fetched(key, &self.pin());
+        }
+    }
+
     pub(super) fn announce_removal(&self, session: &Arc<Session<T>>, reason: RemoveReason) {
         if let Some(external) = self.external.as_deref().filter(|_| reason.concerns_external()) {
             external.remove(&session.key());
         }
         if let Some(on_remove) = &self.events.on_remove {
             on_remove(self, session, reason);
+        }
+        if reason.concerns_external() {
+            self.end_removal(&session.key());
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{SessionCacheMode, SessionContext};
 use crate::cache::{Found, Refusal, RemoveReason, Terms, Wanted};
 use crate::clock::Timestamp;
 use crate::epoch::Guard;
-use crate::session::{Payload, Session, SessionIdContext, SessionKey};
+use crate::session::{Membership, Payload, Session, SessionIdContext, SessionKey};
 use std::sync::Arc;
 
 impl<T: Payload> SessionContext<T> {
@@ -45,7 +45,7 @@ impl<T: Payload> SessionContext<T> {
                 Found::Session(member) => {
                     member.header().raise_mark();
                     if mode.contains(SessionCacheMode::UPDATE_TIME) {
-                        member.header().set_expiry(member.session().expiry_if_used_at(now));
+                        member.header().renew(member.session().expiry_if_used_at(now));
                     }
                     self.counters.count(Counter::Hit, guard.thread());
                     return Some(member.session());
@@ -66,7 +66,7 @@ impl<T: Payload> SessionContext<T> {
                 Found::Session(member) => {
                     member.header().raise_mark();
                     if mode.contains(SessionCacheMode::UPDATE_TIME) {
-                        member.header().set_expiry(member.session().expiry_if_used_at(wanted.now));
+                        member.header().renew(member.session().expiry_if_used_at(wanted.now));
                     }
                     self.counters.count(Counter::Hit, guard.thread());
                     return Some(member.to_arc());
@@ -124,6 +124,8 @@ impl<T: Payload> SessionContext<T> {
             self.counters.count(Counter::Mode, guard.thread());
             return None;
         }
+        let hash = self.cache.hash(wanted.key);
+        let removals = self.removals.count(hash);
         let from_callback = self.events.on_get.as_ref().and_then(|on_get| on_get(self, wanted.key));
         let external = from_callback.is_none();
         let from_store = || self.external.as_deref().and_then(|store| store.get(wanted.key));
@@ -136,10 +138,12 @@ impl<T: Payload> SessionContext<T> {
             if !mode.contains(SessionCacheMode::NO_INTERNAL_STORE) {
                 let renew =
                     mode.contains(SessionCacheMode::UPDATE_TIME) && wanted.now <= session.expires_at();
-                let from = if renew { wanted.now } else { session.time() };
+                let expiry = session.expiry_if_used_at(if renew { wanted.now } else { session.time() });
+                let membership = Membership { expiry, external, fetched: true };
                 // One that cannot be stored is used all the same.
-                let expiry = session.expiry_if_used_at(from);
-                let _ = self.insert(Arc::clone(&session), Terms { expiry, external, now: wanted.now });
+                let _ = self.insert(Arc::clone(&session), Terms { membership, now: wanted.now });
+                let valid = || self.removals.is_still(hash, removals);
+                self.cache.confirm(&session, valid, guard);
             }
         }
         self.admit(session, wanted, absence, guard)
@@ -200,22 +204,21 @@ impl<T: Payload> SessionContext<T> {
         if !self.mode().looks_inside() {
             return self.take_outside(wanted, Refusal::Unknown, guard).map(outside);
         }
+        self.begin_removal(wanted.key);
         match self.cache.take(wanted, guard) {
             Ok(taken) => {
-                taken.session().mark_not_resumable();
-                if taken.header().is_external() {
-                    // Another process, or a thread that found only the external copy, may have been first.
-                    let won = self.external.as_deref().is_none_or(|store| store.take(wanted.key).is_some());
-                    if !won {
-                        self.counters.count(Counter::Consumed, guard.thread());
-                        return None;
-                    }
+                // Another process, or a thread that found only the external copy, may have been first. The winner marks
+                // the session: with a store in memory the two hold one object, and the winner checks the mark.
+                let store = self.external.as_deref().filter(|_| taken.header().is_external());
+                let won = store.is_none_or(|store| store.take(wanted.key).is_some());
+                self.counters.count(if won { Counter::Hit } else { Counter::Consumed }, guard.thread());
+                if won {
+                    taken.session().mark_not_resumable();
                 }
-                self.counters.count(Counter::Hit, guard.thread());
                 if self.events.on_remove.is_some() || self.external.is_some() {
                     self.announce_removal(&taken.to_arc(), RemoveReason::Consumed);
                 }
-                Some(inside(taken))
+                won.then(|| inside(taken))
             }
             Err(Found::Absent(absence)) => {
                 self.counters.count(Counter::Misses, guard.thread());
@@ -234,6 +237,7 @@ impl<T: Payload> SessionContext<T> {
             self.counters.count(Counter::Mode, guard.thread());
             return None;
         }
+        self.begin_removal(wanted.key);
         let taken = self.external.as_deref().and_then(|store| Some((store, store.take(wanted.key)?)));
         let Some((store, session)) = taken else {
             self.counters.count(absence.into(), guard.thread());
@@ -248,8 +252,6 @@ impl<T: Payload> SessionContext<T> {
         }
         let session = self.admit(session, wanted, absence, guard)?;
         session.mark_not_resumable();
-        // A copy that a lookup has stored here meanwhile must not be found any more.
-        self.cache.remove(wanted.key, guard);
         self.announce_removal(&session, RemoveReason::Consumed);
         Some(session)
     }

@@ -8,8 +8,10 @@ mod events;
 mod external;
 mod lookup;
 mod mode;
+mod overtaken;
 mod stats;
 mod store;
+mod upkeep;
 
 pub use builder::ContextBuilder;
 pub use context::SessionContext;
@@ -17,3 +19,4 @@ pub use external::{ExternalStore, NoExternalStore};
 pub use mode::{SessionCacheMode, Side};
 pub use stats::{HandshakeEvent, Outcomes, Stats};
 pub use store::{Added, Stored};
+pub use upkeep::{Driver, Tick};

@@ -1,6 +1,7 @@
 //! Counters: a block for each thread, written by its owner only, summed by the reader.
 
 use crate::cache::Refusal;
+use crate::ledger::{self, Reclamation};
 use crate::sync::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
@@ -37,6 +38,8 @@ pub struct Stats {
     pub cache_full: u64,
     /// How lookups and takes ended, each exactly once.
     pub outcomes: Outcomes,
+    /// What has left the caches of this process and is not freed yet.
+    pub reclamation: Reclamation,
 }
 
 /// How lookups and takes ended: every one adds one to exactly one of these.
@@ -242,6 +245,7 @@ impl Counters {
             timeouts: of(Counter::Timeouts),
             cache_full: of(Counter::CacheFull),
             outcomes,
+            reclamation: ledger::reclamation(),
         }
     }
 }

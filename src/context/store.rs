@@ -5,7 +5,7 @@ use super::{SessionCacheMode, SessionContext, Side};
 use crate::cache::{CacheInsert, RemoveReason, Terms};
 use crate::clock::Timestamp;
 use crate::error::AddError;
-use crate::session::{Header, Payload, Session, SessionIdContext};
+use crate::session::{Header, Membership, Payload, Session, SessionIdContext};
 use std::sync::Arc;
 
 /// What adding a session did.
@@ -46,7 +46,7 @@ impl<T: Payload> SessionContext<T> {
     ///
     /// [`AddError`], with nothing changed.
     pub fn add_session(&self, session: Arc<Session<T>>) -> Result<Added<T>, AddError> {
-        let terms = Terms { expiry: session.expires_at(), external: false, now: self.now() };
+        let terms = self.terms(&session, false);
         Ok(match self.insert(session, terms)? {
             CacheInsert::Added => Added::Added,
             CacheInsert::Replaced(old) => Added::Replaced(old),
@@ -84,13 +84,14 @@ impl<T: Payload> SessionContext<T> {
         if internal {
             // The membership is flagged before the external store is told: from the first instant in which two tiers
             // may hold the session, a take must win in both.
-            let external = external.is_some();
-            let terms = Terms { expiry: session.expires_at(), external, now: self.now() };
-            self.insert(Arc::clone(&session), terms)?;
+            let terms = self.terms(&session, external.is_some());
+            if matches!(self.insert(Arc::clone(&session), terms)?, CacheInsert::Unchanged) && external.is_some() {
+                self.with_membership(&session, Header::set_external);
+            }
         }
         let held_outside = external.is_some_and(|external| external.put(&session));
         if internal && external.is_some() && !held_outside {
-            self.cache.clear_external(&session, &self.pin());
+            self.with_membership(&session, Header::clear_external);
         }
         if let Some(on_new) = &self.events.on_new {
             on_new(self, &session);
@@ -98,16 +99,30 @@ impl<T: Payload> SessionContext<T> {
         Ok(Stored { internal, announced: held_outside || self.events.on_new.is_some() })
     }
 
+    /// The terms of a membership that begins here and now.
+    fn terms(&self, session: &Session<T>, external: bool) -> Terms {
+        let membership = Membership { expiry: session.expires_at(), external, fetched: false };
+        Terms { membership, now: self.now() }
+    }
+
+    fn with_membership(&self, session: &Session<T>, change: impl FnOnce(&Header)) {
+        if let Some(member) = self.cache.membership(session, &self.pin()) {
+            change(member.header());
+        }
+    }
+
     /// Inserts, and announces what had to go.
     pub(super) fn insert(&self, session: Arc<Session<T>>, terms: Terms) -> Result<CacheInsert<T>, AddError> {
         self.check_weight(&session)?;
         let mut departures = self.departures();
         let guard = self.pin();
-        let inserted = self.cache.insert(session, terms, &mut departures, &guard)?;
+        // Upkeep comes first: what has expired makes room, and what is added now is not removed by the same call.
+        self.upkeep(terms.now, &mut departures, &guard);
+        let inserted = self.cache.insert(session, terms, &mut departures, &guard);
         self.counters.add(Counter::CacheFull, departures.evicted() as u64, guard.thread());
         drop(guard);
         self.announce(departures);
-        Ok(inserted)
+        inserted
     }
 
     fn check_weight(&self, session: &Session<T>) -> Result<(), AddError> {
@@ -127,12 +142,11 @@ impl<T: Payload> SessionContext<T> {
     /// As [`remove_session`](Self::remove_session), with the reason that the remove callback is told: for adapters
     /// that remove on an unclean close or a fatal alert.
     pub fn remove_session_because(&self, session: &Arc<Session<T>>, reason: RemoveReason) -> bool {
-        let removed = {
-            let guard = self.pin();
-            // Marked first: whoever finds it between the two is refused.
-            session.mark_not_resumable();
-            self.cache.remove(&session.key(), &guard).is_some()
-        };
+        self.begin_removal(&session.key());
+        let removed = self.cache.remove(&session.key(), &self.pin()).is_some();
+        // Marked last: a mark that is seen before the removal would make the session absent for a lookup and present for
+        // an add.
+        session.mark_not_resumable();
         self.announce_removal(session, reason);
         removed
     }
@@ -142,26 +156,30 @@ impl<T: Payload> SessionContext<T> {
     /// [`Expired`](RemoveReason::Expired), or [`Flushed`](RemoveReason::Flushed) where `now` is ahead of the clock and
     /// the session was still valid.
     ///
-    /// Walks the table; other threads go on meanwhile.
+    /// With `now` the clock's own, costs what has expired and not what is cached: the wheel knows. With any other time, or
+    /// while another thread is at the wheel, walks the table; other threads go on meanwhile.
     pub fn flush_sessions(&self, now: Timestamp) -> usize {
         let clock = self.now();
+        if now == clock
+            && let Some(removed) = self.reap_all(now)
+        {
+            return removed;
+        }
         self.sweep(|header, _| {
             let expiry = header.expires_at();
-            (now > expiry).then_some(if clock > expiry {
-                RemoveReason::Expired
-            } else {
-                RemoveReason::Flushed
-            })
+            (now > expiry).then_some(if clock > expiry { RemoveReason::Expired } else { RemoveReason::Flushed })
         })
     }
 
     /// Removes every session, as `SSL_CTX_flush_sessions` with a time of zero. Returns how many.
     pub fn flush_all(&self) -> usize {
+        self.begin_removals();
         self.sweep(|_, _| Some(RemoveReason::Flushed))
     }
 
     /// Removes every session of a session id context: what a change of policy asks for. Returns how many.
     pub fn purge(&self, id_context: &SessionIdContext) -> usize {
+        self.begin_removals();
         self.sweep(|_, session| (session.id_context() == id_context).then_some(RemoveReason::Purged))
     }
 

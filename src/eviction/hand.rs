@@ -41,6 +41,10 @@ impl Hands {
     /// of 20,480 under 20 useless inserts per visit, at 16 only 0.81.
     pub(crate) const WINDOW: usize = 32;
 
+    /// Entries to look at while all of them are marked. Without it a stretch of the table that happens to hold marked
+    /// entries only would give one up with every turn of the hand, though there are unmarked ones next to it.
+    pub(crate) const WIDE_WINDOW: usize = 128;
+
     const COUNT: usize = if cfg!(resumption_loom) { 1 } else { 8 };
 
     /// Hands at different places, whatever the number of buckets.

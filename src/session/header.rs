@@ -36,14 +36,28 @@ pub(crate) struct Header {
 #[cfg(all(target_pointer_width = "64", not(resumption_loom)))]
 const _: () = assert!(size_of::<Header>() == 64);
 
-/// Bits of `flags`.
+/// The terms of a membership.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Membership {
+    /// When it expires.
+    pub(crate) expiry: Timestamp,
+    /// Whether an external store may hold a copy of the session.
+    pub(crate) external: bool,
+    /// Whether a lookup brought the session in from outside. Lookups pass over it until it is
+    /// [confirmed](Header::confirm).
+    pub(crate) fetched: bool,
+}
+
+/// Bits of `flags`. The first and the third belong to the membership, the second to the session.
 const FORWARD: u8 = 1;
 const NOT_RESUMABLE: u8 = 2;
+const UNCONFIRMED: u8 = 8;
 const OFFERED: u8 = 4;
 
 /// Bits of `membership`.
 const CLAIMED: u8 = 1;
 const EXTERNAL: u8 = 2;
+const FETCHED: u8 = 8;
 
 impl Header {
     /// The highest mark. A hit raises the mark until it is reached and writes nothing from then on.
@@ -110,11 +124,11 @@ impl Header {
         Timestamp::from_ticks(self.expiry.load(Ordering::Relaxed))
     }
 
-    /// Sets when this membership expires. Writes only what changes the second, so that hits within one second share
-    /// the line.
+    /// Renews this membership until `expiry`, unless it lives longer already: a clock that was set back shortens no life.
+    /// Writes only what changes the second, so that hits within one second share the line.
     #[inline]
-    pub(crate) fn set_expiry(&self, expiry: Timestamp) {
-        if self.expires_at() != expiry {
+    pub(crate) fn renew(&self, expiry: Timestamp) {
+        if self.expires_at() < expiry {
             self.expiry.store(expiry.ticks(), Ordering::Relaxed);
         }
     }
@@ -183,10 +197,39 @@ impl Header {
     }
 
     /// Prepares a claimed header for its membership.
-    pub(crate) fn begin_membership(&self, expiry: Timestamp, external: bool) {
-        self.expiry.store(expiry.ticks(), Ordering::Relaxed);
+    pub(crate) fn begin_membership(&self, terms: Membership) {
+        self.expiry.store(terms.expiry.ticks(), Ordering::Relaxed);
         self.mark.store(0, Ordering::Relaxed);
-        self.membership.store(if external { CLAIMED | EXTERNAL } else { CLAIMED }, Ordering::Relaxed);
+        let external = if terms.external { EXTERNAL } else { 0 };
+        let fetched = if terms.fetched { FETCHED } else { 0 };
+        self.membership.store(CLAIMED | external | fetched, Ordering::Relaxed);
+        if terms.fetched {
+            self.flags.fetch_or(UNCONFIRMED, Ordering::Relaxed);
+        } else {
+            self.confirm();
+        }
+    }
+
+    /// Shows a hidden entry, if it was hidden.
+    pub(crate) fn confirm(&self) {
+        if self.is_hidden() {
+            self.flags.fetch_and(!UNCONFIRMED, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & UNCONFIRMED != 0
+    }
+
+    /// An external store may hold a copy of this session from now on.
+    pub(crate) fn set_external(&self) {
+        self.membership.fetch_or(EXTERNAL, Ordering::Relaxed);
+    }
+
+    /// Whether a lookup brought the session in from outside.
+    pub(crate) fn is_fetched(&self) -> bool {
+        self.membership.load(Ordering::Relaxed) & FETCHED != 0
     }
 
     /// Whether an external store may hold a copy of this session.

@@ -9,7 +9,7 @@ mod secret;
 #[allow(clippy::module_inception)]
 mod session;
 
-pub(crate) use header::Header;
+pub(crate) use header::{Header, Membership};
 pub use id::{SessionId, SessionIdContext};
 pub use key::{ProtocolVersion, SessionKey};
 pub use payload::Payload;

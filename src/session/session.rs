@@ -19,7 +19,7 @@ use std::time::Duration;
 /// use std::time::Duration;
 ///
 /// let key = SessionKey::new(ProtocolVersion::TLS1_2, SessionId::new(&[1; 32])?);
-/// let session = Session::builder(key)
+/// let session = Session::<Secret>::builder(key)
 ///     .time(Timestamp::from_unix(1_700_000_000))
 ///     .timeout(Duration::from_secs(300))
 ///     .build(Secret::from(vec![42; 48]));

@@ -16,7 +16,7 @@ mod imp;
 
 pub(crate) use imp::*;
 
-/// A rule of the table's protocol.
+/// A rule of the table's or the wheel's protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(resumption_loom), allow(unreachable_pub, dead_code))]
 pub enum Rule {
@@ -30,6 +30,8 @@ pub enum Rule {
     OneWinner,
     /// A bucket's slots are frozen before they are copied.
     Freeze,
+    /// A retired entry waits until its cell of the stash is empty.
+    StashWaits,
     /// A bucket's entries are copied before its control word says that it has moved.
     CopyFirst,
     /// Whoever meets an announcement puts the entry before clearing it.
@@ -38,4 +40,32 @@ pub enum Rule {
     PublishCurrent,
     /// A connection's replaced session is retired, not freed.
     RetireCurrent,
+    /// Wheel: a scheduler fences between its bit and its last look at gate and tick.
+    MarkFence,
+    /// Wheel: a scheduler that meets an open gate fences before it looks at the bit.
+    OpenFence,
+    /// Wheel: a scheduler looks again whether the slot has been opened.
+    ConfirmGate,
+    /// Wheel: a scheduler looks again whether the tick has passed the slot.
+    ConfirmTick,
+    /// Wheel: a tick is set back by a compare-and-swap, not a store.
+    SetBackSwaps,
+    /// Wheel: one driver at a time.
+    OneDriver,
+    /// Wheel: nothing is done before every slot that opened is empty.
+    Settled,
+    /// Wheel: a driver hands its backlog to the next.
+    StopReleases,
+    /// Wheel: a driver fences between the tick and the gates.
+    TickFence,
+    /// Wheel: a gate is opened before the words are looked at.
+    OpenFirst,
+    /// Wheel: a driver fences between the gate and the words.
+    GateFence,
+    /// Wheel: a word is taken by a swap, not a load and a store.
+    TakeSwaps,
+    /// Wheel: a driver fences between a word and the visit.
+    TakeFence,
+    /// Wheel: who finds a gate closed again sees the slot as its driver left it.
+    CloseReleases,
 }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) use std::sync::atomic::{
-    AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 
 /// No rule is ever broken in code that ships: the compiler drops the broken branch.

@@ -106,9 +106,10 @@ impl RawTable {
     #[inline]
     pub(super) fn hash(&self, id: &SessionId) -> Hash {
         let mut hasher = self.hasher.build_hasher();
-        // The padding is hashed with the id: a fixed length costs less than it saves.
+        // The padding is hashed with the id: a fixed length costs less than it saves. The length comes in afterwards, so
+        // that ids which differ in trailing zeros only do not crowd one bucket.
         hasher.write(id.padded());
-        Hash(hasher.finish())
+        Hash(hasher.finish().wrapping_add((id.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
     /// The array where every operation begins.

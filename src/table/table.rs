@@ -4,9 +4,8 @@ use super::forward::Forward;
 use super::insert::RawInsert;
 use super::raw::{Entry, Hash, Miss, OutOfMemory, RawTable, Seen};
 use super::slot::SlotWord;
-use crate::clock::Timestamp;
 use crate::epoch::{self, Guard};
-use crate::session::{Header, Payload, Session, SessionId, SessionKey};
+use crate::session::{Header, Membership, Payload, Session, SessionId, SessionKey};
 use ahash::RandomState;
 use std::marker::PhantomData;
 use std::mem;
@@ -90,14 +89,13 @@ impl<T: Payload> Table<T> {
         self.raw.find(hash, key, guard).map(Member::of)
     }
 
-    /// Claims `session`'s header for a membership that expires at `expiry`, or makes a forwarding entry.
+    /// Claims `session`'s header for a membership on these terms, or makes a forwarding entry.
     ///
     /// `None` when the address does not leave room for the tag.
     pub(crate) fn prepare(
         &self,
         session: Arc<Session<T>>,
-        expiry: Timestamp,
-        external: bool,
+        terms: Membership,
     ) -> Option<Attempt<T>> {
         let entry = if session.header().claim() {
             // SAFETY: an Arc's pointer is not null.
@@ -106,7 +104,7 @@ impl<T: Payload> Table<T> {
             Forward::new(session).into_entry()
         };
         let attempt = Attempt { entry, _owns: PhantomData };
-        attempt.header().begin_membership(expiry, external);
+        attempt.header().begin_membership(terms);
         SlotWord::fits(entry).then_some(attempt)
     }
 

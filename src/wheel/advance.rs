@@ -1,0 +1,171 @@
+//! Advancing: one driver at a time opens the slots whose time has come, a little with every call.
+
+use super::backlog::Cursor;
+use super::dial::Start;
+use super::wheel::{Scheduled, Wheel};
+use crate::sync::{AtomicU64, Ordering, Rule, is_broken};
+
+/// Words that a step of the budget pays for.
+const WORDS_PER_STEP: usize = 16;
+
+/// How far a call of [`Wheel::advance`] got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Progress {
+    /// Everything that was scheduled before the call and is dead at its `now` has been visited.
+    Done,
+    /// The budget was spent; the next call goes on from here.
+    More,
+    /// Another thread is at it.
+    Busy,
+}
+
+/// What a visitor needs to file again what it found alive.
+pub(crate) struct Opening<'w> {
+    wheel: &'w Wheel,
+    now: u32,
+}
+
+impl Opening<'_> {
+    /// Files an entry that the visitor found. As [`Wheel::schedule`] with the `now` of the advance, and much cheaper:
+    /// nobody opens a slot while a visitor runs, so nothing has to be confirmed.
+    #[inline]
+    pub(crate) fn refile(&self, hash: u64, death: u32) -> Scheduled {
+        self.wheel.refile(hash, death, self.now)
+    }
+}
+
+impl Wheel {
+    /// Moves the wheel on to `now` and calls `visit` with the hashes, first and last, whose entries may be dead. Never
+    /// waits: of several threads one is the driver and the others go on.
+    ///
+    /// The visitor removes what is dead at `now`, [files](Opening::refile) **every** other entry that it finds between
+    /// these hashes under the instant at which it now dies, and returns what that cost. A call ends when its `budget` is
+    /// spent: 16 words of a slot cost one, a visit what it returns. The last visit may overdraw.
+    ///
+    /// A `now` before the tick does not turn the wheel back (see [`Wheel::schedule`]); what is left of earlier calls is
+    /// worked on all the same.
+    ///
+    /// When `visit` panics the wheel stays usable, and the next driver visits the same hashes again.
+    #[inline]
+    pub(crate) fn advance(
+        &self,
+        now: u32,
+        budget: usize,
+        visit: impl FnMut(&Opening<'_>, u64, u64) -> usize,
+    ) -> Progress {
+        match self.dial.start(now) {
+            Start::Busy => Progress::Busy,
+            Start::Settled => Progress::Done,
+            Start::Driver { from, to } => self.drive((from, to), now, budget, visit),
+        }
+    }
+
+    #[cold]
+    fn drive(
+        &self,
+        (from, to): (u32, u32),
+        now: u32,
+        budget: usize,
+        mut visit: impl FnMut(&Opening<'_>, u64, u64) -> usize,
+    ) -> Progress {
+        let credit = budget.saturating_mul(WORDS_PER_STEP);
+        let mut turn = Turn { wheel: self, opening: Opening { wheel: self, now }, credit };
+        if from < to {
+            // The tick was moved before, the gates are looked at after: pairs with the fence in `schedule`.
+            super::fence_for(Rule::TickFence);
+            self.backlog.add(from, to);
+        }
+        while turn.credit > 0 {
+            match self.backlog.cursor() {
+                Some(cursor) => turn.go_on(cursor, &mut visit),
+                None if !turn.open_next() => break,
+                None => {}
+            }
+        }
+        if self.backlog.is_empty() { Progress::Done } else { Progress::More }
+    }
+}
+
+/// The time as the driver, which ends however the driver's function does.
+struct Turn<'w> {
+    wheel: &'w Wheel,
+    opening: Opening<'w>,
+    /// What is left of the budget, in words.
+    credit: usize,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.wheel.dial.stop(self.wheel.backlog.is_empty());
+    }
+}
+
+impl Turn<'_> {
+    fn pay(&mut self, words: usize) {
+        self.credit = self.credit.saturating_sub(words);
+    }
+
+    /// Opens the next slot that has anything in it. `false` when none is left.
+    fn open_next(&mut self) -> bool {
+        let wheel = self.wheel;
+        let Some(slot) = wheel.backlog.next_slot() else { return false };
+        self.pay(1);
+        let gate = &wheel.gates[slot.number()];
+        if !(if is_broken(Rule::OpenFirst) { gate.is_armed() } else { gate.open() }) {
+            return true;
+        }
+        // The gate was opened before, the words are looked at after: pairs with the fence in `schedule`.
+        super::fence_for(Rule::GateFence);
+        wheel.backlog.set_cursor(Some(Cursor::first(slot)));
+        true
+    }
+
+    /// Visits one bit that was taken, or takes the next word that has any, or closes the slot.
+    fn go_on(&mut self, cursor: Cursor, visit: &mut impl FnMut(&Opening<'_>, u64, u64) -> usize) {
+        let wheel = self.wheel;
+        let Some(bits) = wheel.generation(cursor.generation) else {
+            wheel.backlog.set_cursor(None);
+            if is_broken(Rule::OpenFirst) {
+                wheel.gates[cursor.slot.number()].open();
+            }
+            wheel.gates[cursor.slot.number()].close();
+            return;
+        };
+        let taken = wheel.backlog.bits();
+        if taken != 0 {
+            let (first, last) = bits.interval(cursor.slot, cursor.word - 1, taken.trailing_zeros());
+            let cost = visit(&self.opening, first, last);
+            wheel.backlog.set_bits(taken & (taken - 1));
+            self.pay(cost.saturating_mul(WORDS_PER_STEP));
+            return;
+        }
+        let left = &bits.words(cursor.slot)[cursor.word..];
+        if left.is_empty() {
+            wheel.backlog.set_cursor(Some(Cursor { generation: cursor.generation + 1, word: 0, ..cursor }));
+            return;
+        }
+        let looked_at = self.take_word(left);
+        wheel.backlog.set_cursor(Some(Cursor { word: cursor.word + looked_at, ..cursor }));
+        self.pay(looked_at);
+    }
+
+    /// Looks at words until one has bits or the credit is spent, and takes those. Returns how many were looked at.
+    fn take_word(&self, words: &[AtomicU64]) -> usize {
+        let words = &words[..words.len().min(self.credit)];
+        let Some(at) = words.iter().position(|word| word.load(Ordering::Relaxed) != 0) else {
+            return words.len();
+        };
+        let taken = if is_broken(Rule::TakeSwaps) {
+            let taken = words[at].load(Ordering::Relaxed);
+            words[at].store(0, Ordering::Relaxed);
+            taken
+        } else {
+            words[at].swap(0, Ordering::Relaxed)
+        };
+        self.wheel.backlog.set_bits(taken);
+        // The bits were taken before, the entries are looked at after: pairs with the fence in `schedule`.
+        super::fence_for(Rule::TakeFence);
+        at + 1
+    }
+}
