@@ -20,6 +20,7 @@ mod wheel;
 pub mod model {
     pub use crate::connection::model::{ModelSlot, Seen};
     pub use crate::sync::imp::{Rule, break_rule};
+    pub use crate::cache::ModelCapacity;
     pub use crate::ledger::ModelStash;
     pub use crate::table::model::ModelTable;
     pub use crate::wheel::model::ModelWheel;

@@ -1,6 +1,6 @@
 //! The account of room: a bound that holds, in sessions and, if asked for, in bytes.
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, Rule, fence, is_broken};
 use crossbeam_utils::CachePadded;
 
 /// The largest capacity in sessions: what a table's 48-bit addresses leave room for, by far.
@@ -10,8 +10,8 @@ pub(crate) const MAX_CAPACITY: usize = 1 << 36;
 ///
 /// An insert reserves room before it touches the table, so the table never holds more than was reserved. A thread that
 /// finds no room evicts and passes the victim's room on; one that finds nothing to evict, since all room is held by
-/// inserts under way, goes over by its one session, and every insert settles what is over once it is done. All counts
-/// are relaxed: they bound how much there is, and order nothing.
+/// inserts under way, goes over by its one session, and every insert settles what is over once it is done. All accesses
+/// are relaxed but for a fence: they bound how much there is, and order nothing else.
 pub(crate) struct Capacity {
     limit: AtomicUsize,
     byte_limit: Option<AtomicUsize>,
@@ -124,8 +124,13 @@ impl Capacity {
 
     /// Takes on a piece of what is over a limit: the caller evicts a session and [pays](Self::pay).
     pub(crate) fn claim_debt(&self) -> Option<Debt> {
+        // SeqCst: pairs with itself. An insert has counted before and looks at the limit after; who lowers the limit has
+        // set it before and looks at the count after. Whichever fence comes second sees the other's write, and settles.
+        if !is_broken(Rule::SettleFence) {
+            fence(Ordering::SeqCst);
+        }
         let mut count = self.count();
-        while count > self.most() {
+        while count > self.most() && !is_broken(Rule::Settle) {
             let claimed = self.used.sessions.compare_exchange_weak(
                 count,
                 count - 1,
@@ -154,6 +159,42 @@ impl Capacity {
             (Debt::Bytes, Some(weight)) => self.give_back(weight),
             (Debt::Bytes, None) => {}
         }
+    }
+}
+
+/// The account as the models drive it.
+#[cfg(resumption_loom)]
+pub struct ModelCapacity(Capacity);
+
+#[cfg(resumption_loom)]
+#[allow(missing_docs)]
+impl ModelCapacity {
+    pub fn new(limit: usize) -> Self {
+        Self(Capacity::new(limit, None))
+    }
+
+    pub fn set_limit(&self, limit: usize) {
+        self.0.set_limit(limit);
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    pub fn try_reserve(&self) -> bool {
+        self.0.try_reserve(0)
+    }
+
+    pub fn overdraw(&self) {
+        self.0.overdraw(0);
+    }
+
+    pub fn give_back(&self) {
+        self.0.give_back(0);
+    }
+
+    pub fn claim_debt(&self) -> bool {
+        self.0.claim_debt().is_some()
     }
 }
 

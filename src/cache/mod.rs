@@ -15,6 +15,8 @@ mod upkeep;
 
 pub(crate) use cache::{Cache, Found, Refusal, Wanted};
 pub(crate) use capacity::MAX_CAPACITY;
+#[cfg(resumption_loom)]
+pub use capacity::ModelCapacity;
 pub(crate) use departures::Departures;
 pub use departures::RemoveReason;
 pub(crate) use insert::{CacheInsert, Terms};

@@ -252,6 +252,8 @@ impl<T: Payload> SessionContext<T> {
         }
         let session = self.admit(session, wanted, absence, guard)?;
         session.mark_not_resumable();
+        // A copy that was here, and that the mode kept from being looked at, has been consumed with it.
+        self.cache.remove(wanted.key, guard);
         self.announce_removal(&session, RemoveReason::Consumed);
         Some(session)
     }

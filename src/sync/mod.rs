@@ -30,6 +30,10 @@ pub enum Rule {
     OneWinner,
     /// A bucket's slots are frozen before they are copied.
     Freeze,
+    /// An insert settles what is over the capacity.
+    Settle,
+    /// A fence lies between counting or lowering the limit and looking at the other.
+    SettleFence,
     /// A retired entry waits until its cell of the stash is empty.
     StashWaits,
     /// A bucket's entries are copied before its control word says that it has moved.

@@ -5,8 +5,8 @@ use super::dial::Start;
 use super::wheel::{Scheduled, Wheel};
 use crate::sync::{AtomicU64, Ordering, Rule, is_broken};
 
-/// Words that a step of the budget pays for.
-const WORDS_PER_STEP: usize = 16;
+/// Words that a step of the budget pays for: eight cache lines in a row cost about what the line of one entry costs.
+const WORDS_PER_STEP: usize = 64;
 
 /// How far a call of [`Wheel::advance`] got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,8 +40,9 @@ impl Wheel {
     /// waits: of several threads one is the driver and the others go on.
     ///
     /// The visitor removes what is dead at `now`, [files](Opening::refile) **every** other entry that it finds between
-    /// these hashes under the instant at which it now dies, and returns what that cost. A call ends when its `budget` is
-    /// spent: 16 words of a slot cost one, a visit what it returns. The last visit may overdraw.
+    /// these hashes under the instant at which it now dies, and returns what that cost, say one for each entry. A call
+    /// ends when its `budget` is spent: 64 words of a slot cost one (a word is 64 partitions, or 512 above level 0), a
+    /// visit what it returns. The last visit may overdraw.
     ///
     /// A `now` before the tick does not turn the wheel back (see [`Wheel::schedule`]); what is left of earlier calls is
     /// worked on all the same.
