@@ -1,7 +1,7 @@
 //! The wheel's protocol: schedulers against drivers, and for each fence and look its twin without.
 //!
-//! Two levels of two slots: level 0 holds what dies at the next tick, level 1 the rest, in slots of two ticks. Every model
-//! ends with an advance to the last death: when that says it is done, nothing may be left.
+//! Two levels of two slots: level 0 holds what dies at the next tick, level 1 the rest, in slots of two ticks. Every
+//! model ends with an advance to the last death: when that says it is done, nothing may be left.
 
 use loom::sync::Arc;
 use loom::thread;

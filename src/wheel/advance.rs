@@ -73,7 +73,7 @@ impl Wheel {
         let credit = budget.saturating_mul(WORDS_PER_STEP);
         let mut turn = Turn { wheel: self, opening: Opening { wheel: self, now }, credit };
         if from < to {
-            // The tick was moved before, the gates are looked at after: pairs with the fence in `schedule`.
+            // M. The tick was moved before, the gates are looked at after. Pairs with S.
             super::fence_for(Rule::TickFence);
             self.backlog.add(from, to);
         }
@@ -116,7 +116,7 @@ impl Turn<'_> {
         if !(if is_broken(Rule::OpenFirst) { gate.is_armed() } else { gate.open() }) {
             return true;
         }
-        // The gate was opened before, the words are looked at after: pairs with the fence in `schedule`.
+        // O. The gate was opened before, the words are looked at after. Pairs with S.
         super::fence_for(Rule::GateFence);
         wheel.backlog.set_cursor(Some(Cursor::first(slot)));
         true
@@ -165,7 +165,7 @@ impl Turn<'_> {
             words[at].swap(0, Ordering::Relaxed)
         };
         self.wheel.backlog.set_bits(taken);
-        // The bits were taken before, the entries are looked at after: pairs with the fence in `schedule`.
+        // T. The bits were taken before, the entries are looked at after. Pairs with S and E.
         super::fence_for(Rule::TakeFence);
         at + 1
     }

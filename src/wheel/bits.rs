@@ -14,8 +14,8 @@ const FINE_SLOTS: usize = SLOTS as usize;
 
 /// The bit sets of all slots, for one division of the hashes into partitions.
 ///
-/// Partition `i` of `n` is the hashes that scale to it: those with `i == hash * n >> 64`. In a table of `n` buckets that is
-/// bucket `i`, and in one of `n << k` buckets it is `1 << k` neighbouring ones.
+/// Partition `i` of `n` is the hashes that scale to it: those with `i == hash * n >> 64`. In a table of `n` buckets
+/// that is bucket `i`, and in one of `n << k` buckets it is `1 << k` neighbouring ones.
 pub(super) struct Bits {
     partitions: usize,
     fine_words: usize,

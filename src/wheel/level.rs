@@ -53,8 +53,8 @@ impl Slot {
         Self { level: number >> SLOT_BITS, index: number & (SLOTS as usize - 1) }
     }
 
-    /// The instant at which the slot opens for `death`, which was filed in it: `death` at the latest, and later than the
-    /// tick that `of` was told.
+    /// The instant at which the slot opens for `death`, which was filed in it: `death` at the latest, and later than
+    /// the tick that `of` was told.
     ///
     /// Whatever the tick is later set to, as long as it is before this instant, the slot opens next at this instant or
     /// earlier: it opens at every multiple of its level's ticks that has its index, and this is one of them.

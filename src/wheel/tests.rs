@@ -102,7 +102,7 @@ fn the_bits_of_a_slot_cover_the_hashes_without_a_gap() {
 fn a_partition_is_a_bucket_or_several_neighbours() {
     let bits = Bits::new(100).unwrap();
     for doubled in [100_u128, 200, 400] {
-        let bucket = |hash: u64| (u128::from(hash) * doubled >> 64) as usize;
+        let bucket = |hash: u64| ((u128::from(hash) * doubled) >> 64) as usize;
         for partition in 0..100 {
             let slot = Slot { level: 0, index: 0 };
             let (first, last) = bits.interval(slot, partition / 64, (partition % 64) as u32);

@@ -49,8 +49,8 @@ pub(crate) fn death(expiry: u32) -> u32 {
 }
 
 impl Wheel {
-    /// An empty wheel at tick `now` that tells `partitions` parts of the hashes apart, at least one. All memory it needs,
-    /// 12 bytes a partition, is allocated here and in [`grow`](Self::grow).
+    /// An empty wheel at tick `now` that tells `partitions` parts of the hashes apart, at least one. All memory it
+    /// needs, 12 bytes a partition, is allocated here and in [`grow`](Self::grow).
     pub(crate) fn new(partitions: usize, now: u32) -> Result<Self, OutOfMemory> {
         let first = Bits::new(partitions).ok_or(OutOfMemory { bytes: Bits::bytes(partitions) })?;
         Ok(Self {
@@ -69,8 +69,8 @@ impl Wheel {
     /// `now` is the caller's time. [`Due`](Scheduled::Due) if the entry is dead by then, so nothing was filed.
     /// What dies at `u32::MAX` is never visited.
     ///
-    /// When `now` is before the wheel's tick, because the clock was set back or because another thread has read it since,
-    /// and the entry dies in between, the tick is set back as far as the entry needs it.
+    /// When `now` is before the wheel's tick, because the clock was set back or because another thread has read it
+    /// since, and the entry dies in between, the tick is set back as far as the entry needs it.
     #[inline]
     pub(crate) fn schedule(&self, hash: u64, death: u32, now: u32) -> Scheduled {
         if death <= now {
@@ -82,12 +82,11 @@ impl Wheel {
         loop {
             let (slot, armed) = self.arm(death);
             if armed.is_open() {
-                // The entry was put before, a bit that is about to be taken is seen after: pairs with the fence in
-                // `Turn::take_word`.
+                // E. The entry was put before; a bit that is about to be taken is seen after. Pairs with T.
                 super::fence_for(Rule::OpenFence);
             }
             self.newest().mark(slot, hash).set();
-            // Put, armed and marked before; gate and tick are looked at after: pairs with the three fences of the driver.
+            // S. Put, armed and marked before; gate and tick are looked at again after. Pairs with M, O and T.
             super::fence_for(Rule::MarkFence);
             let still = self.gates[slot.number()].is_still(armed) || is_broken(Rule::ConfirmGate);
             let ahead = self.dial.tick() < slot.opens_for(death) || is_broken(Rule::ConfirmTick);
@@ -163,6 +162,7 @@ impl Wheel {
     }
 
     /// The tick up to which slots have been opened, if not yet emptied.
+    #[cfg(test)]
     pub(crate) fn position(&self) -> u32 {
         self.dial.tick()
     }
