@@ -42,3 +42,13 @@ pub use ledger::Reclamation;
 pub use session::{
     Payload, ProtocolVersion, Secret, Session, SessionBuilder, SessionId, SessionIdContext, SessionKey,
 };
+
+/// Chapters: how it works, what is promised, how to run it.
+pub mod docs {
+    #[doc = include_str!("../docs/design.md")]
+    pub mod design {}
+    #[doc = include_str!("../docs/guarantees.md")]
+    pub mod guarantees {}
+    #[doc = include_str!("../docs/operating.md")]
+    pub mod operating {}
+}

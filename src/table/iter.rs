@@ -1,6 +1,7 @@
 //! Walking buckets: for the eviction hand, for flushes and for users who want to see everything.
 
 use super::array::Array;
+use super::prefetch::prefetch;
 use super::raw::{RawTable, Seen};
 use super::slot::{ControlWord, SlotWord};
 use crate::epoch::Guard;
@@ -40,6 +41,14 @@ impl RawTable {
         }
     }
 
+    /// Starts to load the buckets of the hashes from `first` to `last`.
+    pub(super) fn prefetch_hashes(&self, first: u64, last: u64, guard: &Guard) {
+        let array = self.array(guard);
+        for bucket in array.index_of(first)..=array.index_of(last) {
+            prefetch(array.root(bucket));
+        }
+    }
+
     fn visit_bucket<'g>(
         &self,
         array: &'g Array,
@@ -50,6 +59,13 @@ impl RawTable {
         let root = array.root(index);
         let mut at = Some(root);
         while let Some(line) = at {
+            // The headers of a bucket are loaded together, not one after the other.
+            for slot in line.slots() {
+                let word = SlotWord(slot.load(Ordering::Relaxed));
+                if word.is_live() {
+                    prefetch(word.entry().as_ptr());
+                }
+            }
             for slot in line.slots() {
                 // Acquire: as in `find`, pairs with the AcqRel that filled the slot, or that froze it.
                 let word = SlotWord(slot.load(Ordering::Acquire));

@@ -25,6 +25,7 @@ mod forward;
 mod grow;
 mod insert;
 mod iter;
+mod prefetch;
 #[cfg(resumption_loom)]
 pub(crate) mod model;
 mod raw;
