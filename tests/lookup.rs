@@ -100,9 +100,7 @@ fn l11_l14_ids_of_a_wrong_length_are_refused_at_the_door() {
 }
 
 /// Every length that is allowed works, and ids that are prefixes of one another are distinct (A-34: 01 and 01 00).
-///
-/// FAILS today: the hash leaves the length out, so ids that differ in trailing zeros only share one bucket, which has
-/// 24 slots; beyond those the context evicts though it is half empty.
+/// Ids that differ in trailing zeros only must not share a bucket: that has 24 slots.
 #[test]
 fn ids_of_every_length_are_distinct() {
     let bed = Bed::new();

@@ -206,8 +206,6 @@ fn departure_5_only_a_hit_with_the_bit_renews() {
 }
 
 /// Departure 5 with departure 12: a hit under a clock that was stepped back must not shorten what is left.
-///
-/// FAILS today: the hit stores now + timeout even when that is less than the expiry it replaces.
 #[test]
 fn departure_5_a_renewal_never_shortens() {
     let bed = bed(0x402);
@@ -219,8 +217,6 @@ fn departure_5_a_renewal_never_shortens() {
 }
 
 /// As above, by `lookup_at`: "a `now` that lags behind lets sessions live as much longer".
-///
-/// FAILS today for the same reason.
 #[test]
 fn departure_5_a_lagging_caller_does_not_shorten() {
     let bed = bed(0x402);
@@ -273,6 +269,24 @@ fn departure_13_no_auto_clear_leaves_reclaiming_to_flush() {
     assert_eq!(bed.held(), Vec::from_iter(0..50));
     assert_eq!(bed.context.flush_sessions(bed.context.now()), 10);
     assert_eq!(bed.held(), Vec::from_iter(10..50));
+}
+
+/// Departure 6 and the last column of 2.13: in mode OFF nothing is cleared by itself either, and no callback runs.
+///
+/// FAILS today: `reap` asks for NO_AUTO_CLEAR only, so an explicit add clears what has expired and tells the callback.
+#[test]
+fn departure_6_off_clears_nothing_by_itself() {
+    for bits in [0x000, 0x400] {
+        let bed = bed(bits);
+        (0..10).for_each(|n| drop(bed.add(n)));
+        for _ in 0..3 {
+            bed.advance(LIFE + 1);
+            bed.add_of(ticket(u32::try_from(bed.held().len()).expect("few")), 99);
+        }
+        assert_eq!(bed.held().len(), 13, "mode {bits:#x}");
+        assert!(bed.told().is_empty(), "mode {bits:#x}");
+        assert_eq!(bed.context.flush_sessions(bed.context.now()), 12, "mode {bits:#x}");
+    }
 }
 
 /// A mode that changes takes effect on the next call, from any thread.

@@ -277,8 +277,6 @@ fn promise_i_an_idle_thread_that_said_so_keeps_nothing() {
 }
 
 /// Promise I without the call: other threads' work is enough.
-///
-/// FAILS today: up to 64 retired sessions stay in the sleeping thread's own bag until that thread does something.
 #[test]
 fn promise_i_an_idle_thread_keeps_nothing() {
     idle_thread_keeps_nothing(|| ());

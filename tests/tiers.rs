@@ -46,8 +46,6 @@ fn a_session_taken_elsewhere_is_not_handed_out() {
 }
 
 /// It left this cache, so the remove callback hears of it.
-///
-/// FAILS today: `take_wanted` returns before it announces.
 #[test]
 fn a_session_taken_elsewhere_is_announced_when_it_leaves_here() {
     let (bed, tier) = two_tiers();
@@ -79,9 +77,6 @@ fn an_added_session_is_taken_here_alone() {
 }
 
 /// Added first and stored afterwards, it is in both tiers, and a take must win in both.
-///
-/// FAILS today: the second insert finds the identical object, changes nothing, and the membership is never flagged
-/// as shared, so a take here succeeds after a take elsewhere.
 #[test]
 fn a_session_added_and_then_stored_is_in_both_tiers() {
     let (bed, tier) = two_tiers();
@@ -192,9 +187,7 @@ fn promise_d_one_take_wins_across_tiers() {
 }
 
 /// The same with a store in memory that hands out the object it was given.
-///
-/// FAILS today, mostly within 100 rounds, with no winner at all: the take that unlinked the session marks it before
-/// it asks the store, and the take that won in the store finds its session marked.
+/// A take that lost in the store must not mark the object that the winner is about to check.
 #[test]
 fn promise_d_one_take_wins_with_a_store_in_memory() {
     for round in 0..2_000 {
@@ -251,8 +244,7 @@ fn overtaken(overtaken_by: fn(&SessionContext<u32>)) -> Arc<SessionContext<u32>>
 }
 
 /// Promise C: a lookup never returns a session that was removed before the lookup began.
-///
-/// FAILS today: the lookup that was overtaken puts its copy into the internal table after the removal is over.
+/// The lookup that was overtaken must not leave its copy in the internal table.
 #[test]
 fn promise_c_a_removal_that_overtakes_a_lookup_is_final() {
     let context = overtaken(|context| {
@@ -265,8 +257,6 @@ fn promise_c_a_removal_that_overtakes_a_lookup_is_final() {
 }
 
 /// The same for a take: what was consumed is not found again.
-///
-/// FAILS today: a second take is refused by the store, but lookups find the copy.
 #[test]
 fn promise_c_a_take_that_overtakes_a_lookup_is_final() {
     let context = overtaken(|context| {

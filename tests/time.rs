@@ -57,8 +57,6 @@ fn c7_an_absurd_timeout_means_for_ever() {
 }
 
 /// A timeout of less than a second must not turn into the default of five minutes.
-///
-/// FAILS today: 500 ms is cut to 0, and 0 means the default.
 #[test]
 fn c6_a_fraction_of_a_second_is_not_the_default() {
     let bed = Bed::new();
