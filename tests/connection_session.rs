@@ -10,8 +10,8 @@ use resumption::{
     Connection, CurrentSession, Offer, ProtocolVersion, RemoveReason, Session, SessionCacheMode,
     ShutdownState, Side, pin,
 };
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
 const UNCLEAN: RemoveReason = RemoveReason::UncleanClose;
 
@@ -84,6 +84,31 @@ fn g6_a_counted_session_outlives_its_connection() {
     drop(connection);
     assert_eq!(*first.payload(), 1);
     assert!(eventually(|| Arc::strong_count(&first) == 1));
+}
+
+/// Promise I: a thread that goes to sleep after a ticket, or after its connection, keeps no session from being freed.
+#[test]
+fn promise_i_an_idle_thread_keeps_no_session() {
+    let end = End::in_mode(Side::Client, SessionCacheMode::OFF);
+    let (to_main, from_thread) = mpsc::channel();
+    let (wake, asleep) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let end = &end;
+        scope.spawn(move || {
+            let mut connection = end.full_with_tickets(&[1]);
+            let first = connection.session_arc().map(|session| Arc::downgrade(&session));
+            add_ticket(&mut connection, 2);
+            let second = connection.session_arc().map(|session| Arc::downgrade(&session));
+            drop(connection);
+            to_main.send([first, second]).expect("main waits");
+            let _ = asleep.recv();
+        });
+        for session in from_thread.recv().expect("the thread sends") {
+            let session = session.expect("a ticket has come");
+            assert!(eventually(|| session.upgrade().is_none()), "freed while its thread sleeps");
+        }
+        drop(wake);
+    });
 }
 
 /// G7: the last ticket that came.

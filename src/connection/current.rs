@@ -31,7 +31,13 @@ impl<T: Payload> CurrentSession<T> {
     }
 
     pub(super) fn replace(&self, session: Option<Arc<Session<T>>>) {
-        self.slot.replace(session, &epoch::pin());
+        let guard = epoch::pin();
+        let is_retiring = self.slot.load(&guard).is_some();
+        self.slot.replace(session, &guard);
+        if is_retiring {
+            // This thread may go to sleep now: what it has retired must not wait for it, so others may free it.
+            guard.flush();
+        }
     }
 }
 
