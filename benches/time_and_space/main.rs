@@ -10,14 +10,15 @@ fn main() {
     let quick = arguments.iter().any(|a| a == "--quick");
     let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|a| !a.starts_with("--")).collect();
     let wanted = |section: &str| named.is_empty() || named.contains(&section);
+    // First, while the process has no freed memory to use again.
+    if wanted("memory") {
+        sections::memory(quick);
+    }
     if wanted("advance") {
         sections::advance(quick);
     }
     if wanted("growth") {
         sections::growth(quick);
-    }
-    if wanted("memory") {
-        sections::memory(quick);
     }
     if wanted("two-hours") {
         sections::two_hours(quick);

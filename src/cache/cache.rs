@@ -66,7 +66,7 @@ impl<T: Payload> Cache<T> {
         let buckets = first_buckets(capacity);
         let table = Table::new(buckets, RandomState::new())
             .map_err(|refused| BuildError::OutOfMemory { bytes: refused.bytes })?;
-        let wheel = Wheel::new(buckets, now.ticks())
+        let wheel = Wheel::new(first_partitions(capacity), now.ticks())
             .map_err(|refused| BuildError::OutOfMemory { bytes: refused.bytes })?;
         let recent = Recent::new(if capacity == 0 { usize::MAX / 2 } else { capacity });
         Ok(Self { table, capacity: Capacity::new(capacity, bytes), hands: Hands::new(), recent, wheel, filed_late: AtomicBool::new(false) })
@@ -204,22 +204,31 @@ impl<T: Payload> Cache<T> {
     }
 }
 
-/// Sessions a bucket at full capacity, on average: 3.4 % of buckets then have an overflow line.
-const LOAD: usize = 3;
+/// Buckets for `sessions` sessions: three and a half a bucket at full capacity, on average. 6.5 % of buckets then have an
+/// overflow line, and 3 % of sessions are in one.
+fn buckets_for(sessions: usize) -> usize {
+    sessions.saturating_mul(2).div_ceil(7)
+}
 
 /// Up to this capacity the table has its full size from the start; above, it begins smaller and doubles when needed.
 const MODEST: usize = 1 << 20;
 
+/// The capacity an unlimited table begins with.
+const UNLIMITED_START: usize = 1 << 14;
+
 /// Buckets to begin with. Doubling ends at the size that suits the capacity.
 fn first_buckets(capacity: usize) -> usize {
-    let mut buckets = capacity.div_ceil(LOAD);
-    if capacity == 0 {
-        buckets = 1 << 12;
-    }
-    while buckets > MODEST / LOAD {
+    let mut buckets = buckets_for(if capacity == 0 { UNLIMITED_START } else { capacity });
+    while buckets > buckets_for(MODEST) {
         buckets = buckets.div_ceil(2);
     }
     buckets
+}
+
+/// Partitions of the wheel: two buckets of the full-grown table each. Above 4 million (48 MiB) the wheel grows too.
+fn first_partitions(capacity: usize) -> usize {
+    let sessions = if capacity == 0 { UNLIMITED_START } else { capacity };
+    buckets_for(sessions).div_ceil(2).min(1 << 22)
 }
 
 /// Why a session that was found must not be resumed. The order is OpenSSL's: the mark, the context, the time.

@@ -80,9 +80,9 @@ impl<T: Payload> Cache<T> {
 
     /// Follows a table that has grown.
     pub(crate) fn grow_wheel(&self, guard: &Guard) {
-        let buckets = self.table.buckets(guard);
-        if buckets > self.wheel.partitions() {
-            self.wheel.grow(buckets);
+        let partitions = self.table.buckets(guard).div_ceil(2);
+        if partitions > self.wheel.partitions() {
+            self.wheel.grow(partitions);
         }
     }
 

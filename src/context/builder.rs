@@ -137,8 +137,8 @@ impl<T: Payload> ContextBuilder<T> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Capacity`] for a capacity above 2^36, and [`BuildError::OutOfMemory`] when the table, 22 bytes a
-    /// session, cannot be allocated.
+    /// [`BuildError::Capacity`] for a capacity above 2^36, and [`BuildError::OutOfMemory`] when table and wheel, 20
+    /// bytes a session, cannot be allocated.
     pub fn build(self) -> Result<SessionContext<T>, BuildError> {
         CapacityError::check(self.capacity, MAX_CAPACITY)?;
         let cache = Cache::new(self.capacity, self.byte_capacity, self.clock.now())?;

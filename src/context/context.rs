@@ -55,7 +55,7 @@ impl<T: Payload> SessionContext<T> {
     ///
     /// # Panics
     ///
-    /// When the 440 KB of the table cannot be allocated. [`builder`](Self::builder) returns an error instead.
+    /// When the 400 KB of the table cannot be allocated. [`builder`](Self::builder) returns an error instead.
     pub fn new() -> Self {
         match Self::builder().build() {
             Ok(context) => context,
@@ -177,7 +177,7 @@ impl<T: Payload> SessionContext<T> {
         self.cache.bytes()
     }
 
-    /// Bytes the context itself takes, without sessions: the buckets and the wheel. About 26 a session at full capacity.
+    /// Bytes the context itself takes, without sessions: the buckets and the wheel. About 20 a session at full capacity.
     pub fn memory(&self) -> usize {
         self.cache.memory(&self.pin())
     }

@@ -35,7 +35,7 @@ impl<T: Payload> SessionContext<T> {
     /// removed and not yet freed is freed, even if those threads sleep.
     ///
     /// Inserts do the same in smaller pieces, so a busy context needs no tick. Call it about once a second where the
-    /// traffic may stop, or start a [`Driver`]. With NO_AUTO_CLEAR it removes nothing.
+    /// traffic may stop, or start a [`Driver`]. With NO_AUTO_CLEAR, or in mode OFF, it removes nothing.
     pub fn tick(&self) -> Tick {
         let (progress, departures) = {
             let guard = self.pin();
@@ -71,7 +71,8 @@ impl<T: Payload> SessionContext<T> {
         departures: &mut Departures<T>,
         guard: &Guard,
     ) -> Progress {
-        if self.mode().contains(SessionCacheMode::NO_AUTO_CLEAR) {
+        let mode = self.mode();
+        if mode.is_off() || mode.contains(SessionCacheMode::NO_AUTO_CLEAR) {
             return Progress::Done;
         }
         self.cache.reap(now, budget, departures, guard).0

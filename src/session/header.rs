@@ -17,7 +17,7 @@ use zeroize::Zeroize;
 /// | id, version, `weight` | the builder | before the session is shared |
 /// | `slot`, `seq`, `control`, `tag` | the owner of the claim | before the entry is announced; then never (rule R4) |
 /// | `expiry`, `mark`, `flags` | anyone | any time, relaxed: each is a value of its own |
-#[repr(C, align(16))]
+#[repr(C, align(8))]
 pub(crate) struct Header {
     expiry: AtomicU32,
     version: u16,

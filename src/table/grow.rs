@@ -90,8 +90,9 @@ impl RawTable {
                     if is_broken(Rule::CopyFirst) {
                         self.copy_bucket(root, index, next);
                     }
+                    // AcqRel: its partners are the other movers' additions.
                     if done.is_ok() && array.moved.fetch_add(1, Ordering::AcqRel) + 1 == array.count() {
-                        self.finish_growth(array, guard); // AcqRel: partners are the other threads' additions
+                        self.finish_growth(array, guard);
                     }
                 }
             }
@@ -110,7 +111,7 @@ impl RawTable {
                     if word.is_frozen() || is_broken(Rule::Freeze) {
                         break word.thawed();
                     }
-                    // AcqRel: Release for the fence in `find`; Acquire as above.
+                    // AcqRel: Release, whose partner is the fence in `find`; Acquire as above.
                     let freeze =
                         slot.compare_exchange(word.0, word.frozen().0, Ordering::AcqRel, Ordering::Relaxed);
                     if freeze.is_ok() {

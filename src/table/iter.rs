@@ -41,14 +41,6 @@ impl RawTable {
         }
     }
 
-    /// Starts to load the buckets of the hashes from `first` to `last`.
-    pub(super) fn prefetch_hashes(&self, first: u64, last: u64, guard: &Guard) {
-        let array = self.array(guard);
-        for bucket in array.index_of(first)..=array.index_of(last) {
-            prefetch(array.root(bucket));
-        }
-    }
-
     fn visit_bucket<'g>(
         &self,
         array: &'g Array,

@@ -7,8 +7,9 @@ use std::ptr::{self, NonNull};
 /// A slot of a bucket.
 pub(super) type Slot = AtomicPtr<Header>;
 
-/// Bits of an address that the words below use for themselves: entries are aligned to 16 bytes.
-const STATE_BITS: usize = 0xf;
+/// Bits of an address that the words below use for themselves: entries are aligned to 8 bytes.
+const STATE_WIDTH: u32 = 3;
+const STATE_BITS: usize = (1 << STATE_WIDTH) - 1;
 const TAG_SHIFT: u32 = 48;
 const ADDRESS_BITS: usize = (1 << TAG_SHIFT) - 1 - STATE_BITS;
 const LIVE: usize = 1;
@@ -24,8 +25,8 @@ const _: () = assert!(align_of::<Header>() > STATE_BITS);
 /// | bits | live | empty |
 /// |---|---|---|
 /// | 63..48 | tag: 16 bits of the key's hash | zero |
-/// | 47..4 | address of the entry's header | sequence number, 32 bits |
-/// | 3..2 | zero | zero |
+/// | 47..3 | address of the entry's header | sequence number, 32 bits |
+/// | 2 | zero | zero |
 /// | 1 | frozen: the bucket is being moved, or was; nobody follows or changes the word any more | the same |
 /// | 0 | 1 | 0 |
 ///
@@ -38,7 +39,7 @@ pub(super) struct SlotWord(pub(super) *mut Header);
 impl SlotWord {
     /// An empty slot. All-zero memory is `empty(0)`.
     pub(super) fn empty(seq: u32) -> Self {
-        Self(ptr::without_provenance_mut((seq as usize) << 4))
+        Self(ptr::without_provenance_mut((seq as usize) << STATE_WIDTH))
     }
 
     /// A slot with `entry` in it. `fits` must hold for the entry.
@@ -89,7 +90,7 @@ impl SlotWord {
     /// The sequence number of an empty slot.
     pub(super) fn seq(self) -> u32 {
         debug_assert!(self.0.addr() & LIVE == 0);
-        (self.0.addr() >> 4) as u32
+        (self.0.addr() >> STATE_WIDTH) as u32
     }
 }
 
@@ -97,8 +98,7 @@ impl SlotWord {
 ///
 /// | bits | idle | pending | frozen | moved |
 /// |---|---|---|---|---|
-/// | 63..4 | version, 32 bits | address of the announced entry | version | version |
-/// | 3 | 0 | 0 | 0 | 0 |
+/// | 63..3 | version, 32 bits | address of the announced entry | version | version |
 /// | 2..0 | 000 | 001 | 010 | 100 |
 ///
 /// A bucket goes from idle to pending and back with every insert, and once, when the table grows, from idle to frozen
@@ -116,7 +116,7 @@ const MOVED: usize = 4;
 impl ControlWord {
     /// No insert is under way. All-zero memory is `idle(0)`.
     pub(super) fn idle(version: u32) -> Self {
-        Self(ptr::without_provenance_mut((version as usize) << 4))
+        Self(ptr::without_provenance_mut((version as usize) << STATE_WIDTH))
     }
 
     /// `entry` is announced.
@@ -126,12 +126,12 @@ impl ControlWord {
 
     /// No more inserts: the bucket is being moved.
     pub(super) fn frozen(version: u32) -> Self {
-        Self(ptr::without_provenance_mut((version as usize) << 4 | FREEZING))
+        Self(ptr::without_provenance_mut((version as usize) << STATE_WIDTH | FREEZING))
     }
 
     /// The bucket's entries are in the next array.
     pub(super) fn moved(version: u32) -> Self {
-        Self(ptr::without_provenance_mut((version as usize) << 4 | MOVED))
+        Self(ptr::without_provenance_mut((version as usize) << STATE_WIDTH | MOVED))
     }
 
     /// Whether the bucket is frozen or moved: operations go on in the next array.
@@ -141,7 +141,7 @@ impl ControlWord {
     }
 
     pub(super) fn state(self) -> Control {
-        let version = (self.0.addr() >> 4) as u32;
+        let version = (self.0.addr() >> STATE_WIDTH) as u32;
         if self.0.addr() & PENDING != 0 {
             let entry = self.0.map_addr(|word| word & ADDRESS_BITS);
             // SAFETY: a pending word was made by `pending` from a NonNull.
