@@ -272,8 +272,6 @@ fn departure_13_no_auto_clear_leaves_reclaiming_to_flush() {
 }
 
 /// Departure 6 and the last column of 2.13: in mode OFF nothing is cleared by itself either, and no callback runs.
-///
-/// FAILS today: `reap` asks for NO_AUTO_CLEAR only, so an explicit add clears what has expired and tells the callback.
 #[test]
 fn departure_6_off_clears_nothing_by_itself() {
     for bits in [0x000, 0x400] {

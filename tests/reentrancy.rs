@@ -5,12 +5,12 @@ mod common;
 
 use common::{NOW, eventually, key, key_of, mail, seconds, www};
 use resumption::{
-    Clock, ContextBuilder, ExternalStore, HandshakeEvent, ManualClock, Payload, ProtocolVersion,
-    RemoveReason, Session, SessionCacheMode, SessionContext, SessionKey, Side, Timestamp,
+    Clock, ContextBuilder, Driver, ExternalStore, HandshakeEvent, ManualClock, Payload, ProtocolVersion,
+    RemoveReason, Session, SessionCacheMode, SessionContext, SessionKey, Side, Tick, Timestamp,
 };
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 const CAPACITY: usize = 4;
 
@@ -70,6 +70,15 @@ fn calls<T: Payload + Default>() -> Vec<(&'static str, Call<T>)> {
             let previous = c.set_capacity(1).expect("lower");
             assert_eq!(c.set_capacity(previous), Ok(1));
             assert_eq!(c.capacity(), previous);
+        }),
+        ("budget of bytes", |c| {
+            assert_eq!(c.set_byte_capacity(1), None);
+            assert_eq!((c.byte_capacity(), c.bytes()), (None, None));
+        }),
+        ("upkeep", |c| {
+            let _progress = c.tick();
+            let _next = c.next_upkeep();
+            assert!(c.memory() > 0);
         }),
         ("what it holds", |c| {
             let mut visited = 0;
@@ -242,6 +251,44 @@ fn every_call_inside_the_remove_callback_of_a_context_that_ends() {
         drop(context(|builder| builder.on_remove(move |context, _, _| inner.make(context))));
         assert!(made.was_made(), "{name}");
     }
+}
+
+/// The remove callback under a tick, by the caller and by a driver: what has expired is announced from there.
+#[test]
+fn every_call_inside_the_remove_callback_of_a_tick() {
+    for (name, call) in calls::<u32>() {
+        let inner = Inner::new(call);
+        let made = inner.clone();
+        let clock = ManualClock::new(NOW);
+        let context = context(|builder| {
+            builder.clock(clock.clone()).on_remove(move |context, _, _| inner.make(context))
+        });
+        clock.advance(seconds(302));
+        while context.tick() == Tick::More {}
+        assert!(made.was_made(), "{name}");
+        is_sound(&context, name);
+    }
+}
+
+/// A driver may be dropped by a callback that runs on its own thread.
+#[test]
+fn a_callback_may_drop_the_driver_it_runs_on() {
+    let slot = Arc::new(Mutex::new(None::<Driver>));
+    let (clock, dropped) = (ManualClock::new(NOW), Arc::new(AtomicUsize::new(0)));
+    let (place, count) = (Arc::clone(&slot), Arc::clone(&dropped));
+    let context = Arc::new(context::<u32>(|builder| {
+        builder.clock(clock.clone()).on_remove(move |_, _, _| {
+            if let Some(driver) = place.lock().expect("no panic").take() {
+                drop(driver);
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    }));
+    clock.advance(seconds(302));
+    let mut held = slot.lock().expect("no panic");
+    *held = Some(context.start_driver().expect("a thread"));
+    drop(held);
+    assert!(eventually(|| dropped.load(Ordering::SeqCst) == 1), "the callback never ran");
 }
 
 /// A way back to the context for what is not handed one.
