@@ -176,15 +176,11 @@ impl View {
         } else {
             self.key(ProtocolVersion::TLS1_2, peer, 0)
         };
-        let timeout = effective_timeout(&self.cache);
-        let given = ffi::ticket_lifetime(session);
-        // RFC 5077, section 3.3: zero is unspecified. RFC 8446, section 4.6.1: zero is at once.
-        let given = given.filter(|seconds| *seconds > 0 || version.has_tickets_only());
         let kept = self
             .cache
             .session(key)
             .id_context(self.id_context)
-            .timeout(given.map_or(timeout, |seconds| timeout.min(Duration::from_secs(seconds))))
+            .timeout(life(version, ffi::ticket_lifetime(session), effective_timeout(&self.cache)))
             .build(Secret::from(session.to_der()?));
         // One that the cache refuses is not offered, and that is all.
         _ = self.cache.store_session(Arc::new(kept), Side::Client);
@@ -197,6 +193,16 @@ impl View {
             let named = self.cache.session(key).id_context(self.id_context).build(Secret::from(Vec::new()));
             self.cache.remove_session(&Arc::new(named));
         }
+    }
+}
+
+/// How long a session is kept, when its server gave its ticket this lifetime and the cache this timeout.
+fn life(version: ProtocolVersion, given: Option<u64>, timeout: Duration) -> Duration {
+    match given {
+        // RFC 5077, section 3.3: the lifetime is unspecified. (In TLS 1.3 zero means at once.)
+        Some(0) if !version.has_tickets_only() => timeout,
+        Some(seconds) => timeout.min(Duration::from_secs(seconds)),
+        None => timeout,
     }
 }
 
@@ -262,5 +268,22 @@ impl Error for StartError {
 impl From<ErrorStack> for StartError {
     fn from(error: ErrorStack) -> Self {
         Self::Openssl(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_can_shorten_the_life_of_its_ticket() {
+        let timeout = Duration::from_secs(300);
+        let life = |version, given| life(version, given, timeout).as_secs();
+        for version in [ProtocolVersion::TLS1_2, ProtocolVersion::TLS1_3] {
+            let lives = [None, Some(10), Some(301)].map(|given| life(version, given));
+            assert_eq!(lives, [300, 10, 300]);
+        }
+        assert_eq!(life(ProtocolVersion::TLS1_2, Some(0)), 300, "RFC 5077: unspecified");
+        assert_eq!(life(ProtocolVersion::TLS1_3, Some(0)), 0, "RFC 8446: at once");
     }
 }

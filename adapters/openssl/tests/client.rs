@@ -7,7 +7,7 @@ use common::{
     wants_more,
 };
 use openssl::ssl::{
-    ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode, SslVersion,
+    ErrorCode, NameType, Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode, SslVersion,
 };
 use resumption::{SessionCacheMode, SessionContext};
 use resumption_openssl::{ClientSessions, InstallError, Peer, Policy, ServerSessions, StartError};
@@ -166,6 +166,42 @@ fn a_peer_must_be_what_it_is_called() {
         assert_eq!(client.kept(), 0, "nothing is kept of what failed");
         assert_eq!(client.visit(&peer("192.0.2.1"), &server), Ok(false));
     }
+}
+
+#[test]
+fn a_peer_is_asked_for_by_its_name() {
+    let issuer = authority("issuer");
+    let (server, client) = (server(&issuer, |_| {}), Client::new(TLS13, &issuer));
+    for (host, asked) in [("A.example.", Some("a.example")), ("192.0.2.1", None)] {
+        let near = ClientSessions::start(&client.context, &peer(host)).expect("the cache is installed");
+        let (_near, far) = connect(near, Ssl::new(&server).expect("a connection")).expect("they agree");
+        assert_eq!(far.ssl().servername(NameType::HOST_NAME), asked);
+    }
+}
+
+#[test]
+fn a_certificate_with_part_of_a_name_is_not_enough() {
+    let issuer = authority("issuer");
+    for (name, accepted) in [("*.some.example", true), ("w*.some.example", false)] {
+        let mut builder = SslContext::builder(SslMethod::tls_server()).expect("a context");
+        Identity::server(&issuer, &[name]).put_into(&mut builder);
+        let visit = Client::new(TLS13, &issuer).visit(&peer("www.some.example"), &builder.build());
+        assert_eq!(visit.is_ok(), accepted, "{name}");
+    }
+}
+
+/// A client ends the handshake when the session it offered has another session id context than it has itself.
+#[test]
+fn session_id_contexts_of_clients_do_not_get_in_the_way() {
+    let issuer = authority("issuer");
+    let (server, sessions) = (server(&issuer, |_| {}), ClientSessions::new(client_cache()));
+    let client = |id_context: &[u8]| {
+        let mut builder = builder(TLS12, &issuer);
+        builder.set_session_id_context(id_context).expect("a short one");
+        Client::over(sessions.clone(), builder)
+    };
+    assert_eq!(client(b"one").visit(&peer("a.example"), &server), Ok(false));
+    assert_eq!(client(b"other").visit(&peer("a.example"), &server), Ok(true));
 }
 
 #[test]

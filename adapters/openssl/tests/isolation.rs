@@ -237,6 +237,24 @@ fn a_context_with_another_verify_callback_is_not_selected() {
 }
 
 #[test]
+fn a_selected_context_brings_its_way_to_verify() {
+    let clients = authority("clients");
+    let client = Client::with_identity(TLS13, &Identity::client(&clients, "somebody"));
+    for checks_revocation in [false, true] {
+        let mut strict = strict_builder(&clients);
+        if checks_revocation {
+            let flags = openssl::x509::verify::X509VerifyFlags::CRL_CHECK;
+            strict.verify_param_mut().set_flags(flags).expect("a flag");
+        }
+        let mut first = server_for(&["a.example"]);
+        by_client_hello(&mut first, strict.build());
+        let outcome = client.try_visit("b.example", &first.build(), None);
+        // There is no list.
+        assert_eq!(outcome.is_err(), checks_revocation);
+    }
+}
+
+#[test]
 fn purge_ends_the_sessions_of_one_name_of_one_policy() {
     let cache = cache();
     let sessions = ServerSessions::new(Arc::clone(&cache));
@@ -290,6 +308,7 @@ fn variations() -> Vec<SslContextBuilder> {
     let (issuer, ca, other_ca) = (authority("issuer"), authority("ca"), authority("other ca"));
     let (identity, other) =
         (Identity::server(&issuer, &["a.example"]), Identity::server(&issuer, &["a.example"]));
+    let rsa = rsa_identity();
     let plain = || {
         let mut builder = SslContext::builder(SslMethod::tls_server()).expect("a context");
         identity.put_into(&mut builder);
@@ -307,7 +326,11 @@ fn variations() -> Vec<SslContextBuilder> {
     vec![
         plain(),
         adjusted(plain(), &|builder| other.put_into(builder)),
-        adjusted(plain(), &|builder| rsa_identity().put_into(builder)),
+        adjusted(plain(), &|builder| rsa.put_into(builder)),
+        adjusted(plain(), &|builder| {
+            other.put_into(builder);
+            rsa.put_into(builder);
+        }),
         strict(),
         adjusted(strict(), &|builder| builder.set_verify(SslVerifyMode::PEER)),
         adjusted(strict(), &|builder| builder.add_client_ca(&certificate_of(&other_ca)).expect("a name")),
