@@ -22,8 +22,12 @@ impl Participant {
     #[inline]
     fn pin(&self) -> Guard {
         let outermost = !self.handle.is_pinned();
-        let guard =
-            Guard { inner: own_pin(self.handle.pin()), thread: self.index.get(), outermost, _not_send: PhantomData };
+        let guard = Guard {
+            inner: own_pin(self.handle.pin()),
+            thread: self.index.get(),
+            outermost,
+            _not_send: PhantomData,
+        };
         if outermost {
             turn(guard.thread, 1);
         }
@@ -99,9 +103,7 @@ const UNKNOWN_THREAD: usize = usize::MAX;
 /// many lookups is the fast way.
 #[inline]
 pub fn pin() -> Guard {
-    PARTICIPANT
-        .try_with(Participant::pin)
-        .unwrap_or_else(|_| late_guard())
+    PARTICIPANT.try_with(Participant::pin).unwrap_or_else(|_| late_guard())
 }
 
 /// A guard for a thread whose own participant is gone already: its thread-locals are being destroyed.
@@ -264,7 +266,9 @@ impl Guard {
         #[cfg(resumption_loom)]
         // SAFETY: the caller guarantees that no new pointer to the entry can be had, so those that exist are under
         // guards; crossbeam calls the closure once all of these are gone. The closure owns nothing borrowed.
-        unsafe { self.defer(move || release(entry)) };
+        unsafe {
+            self.defer(move || release(entry))
+        };
     }
 
     /// Calls `free` once every guard that exists now is gone.

@@ -46,15 +46,16 @@ pub(crate) struct Stash {
 impl Stash {
     #[cfg(not(resumption_loom))]
     const fn new() -> Self {
-        let cells =
-            [const { Cell { entry: AtomicPtr::new(ptr::null_mut()), release: AtomicPtr::new(ptr::null_mut()) } };
-                STASH];
+        let cells = [const {
+            Cell { entry: AtomicPtr::new(ptr::null_mut()), release: AtomicPtr::new(ptr::null_mut()) }
+        }; STASH];
         Self { cells, added: AtomicU64::new(0) }
     }
 
     #[cfg(resumption_loom)]
     pub(crate) fn new() -> Self {
-        let cell = || Cell { entry: AtomicPtr::new(ptr::null_mut()), release: AtomicPtr::new(ptr::null_mut()) };
+        let cell =
+            || Cell { entry: AtomicPtr::new(ptr::null_mut()), release: AtomicPtr::new(ptr::null_mut()) };
         Self { cells: std::array::from_fn(|_| cell()), added: AtomicU64::new(0) }
     }
 
@@ -84,12 +85,8 @@ impl Stash {
             }
             let release = cell.release.load(Ordering::Relaxed);
             // AcqRel: the Release half pairs with the Acquire in `add`, so that `release` was read before it is replaced.
-            let mine = cell.entry.compare_exchange(
-                entry,
-                ptr::null_mut(),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
+            let mine =
+                cell.entry.compare_exchange(entry, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed);
             if mine.is_ok() {
                 taken((entry, release));
             }
@@ -132,7 +129,8 @@ impl Page {
     #[inline]
     pub(crate) fn count_retired(&self, weight: u32) {
         self.sessions.store(self.sessions.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        self.bytes.store(self.bytes.load(Ordering::Relaxed).wrapping_add(u64::from(weight)), Ordering::Relaxed);
+        self.bytes
+            .store(self.bytes.load(Ordering::Relaxed).wrapping_add(u64::from(weight)), Ordering::Relaxed);
     }
 
     /// For how long the owner is known to be under its present pin.
@@ -193,8 +191,7 @@ mod pages {
     pub(crate) fn time_to_collect() -> bool {
         let now = clock::uptime();
         let last = COLLECTED_AT.load(Ordering::Relaxed);
-        now != last
-            && COLLECTED_AT.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        now != last && COLLECTED_AT.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// What waits now.

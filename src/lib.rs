@@ -18,10 +18,10 @@ mod wheel;
 #[cfg(resumption_loom)]
 #[doc(hidden)]
 pub mod model {
-    pub use crate::connection::model::{ModelSlot, Seen};
-    pub use crate::sync::imp::{Rule, break_rule};
     pub use crate::cache::ModelCapacity;
+    pub use crate::connection::model::{ModelSlot, Seen};
     pub use crate::ledger::ModelStash;
+    pub use crate::sync::imp::{Rule, break_rule};
     pub use crate::table::model::ModelTable;
     pub use crate::wheel::model::ModelWheel;
 }
@@ -33,8 +33,8 @@ pub use connection::{
     ResumeError, ShutdownState, TicketKind,
 };
 pub use context::{
-    Added, ContextBuilder, Driver, ExternalStore, HandshakeEvent, NoExternalStore, Outcomes, SessionCacheMode,
-    SessionContext, Side, Stats, Stored, Tick,
+    Added, ContextBuilder, Driver, ExternalStore, HandshakeEvent, NoExternalStore, Outcomes,
+    SessionCacheMode, SessionContext, Side, Stats, Stored, Tick,
 };
 pub use epoch::{Guard, idle, pin};
 pub use error::{AddError, BuildError, CapacityError, SessionIdContextError, SessionIdError};

@@ -69,7 +69,14 @@ impl<T: Payload> Cache<T> {
         let wheel = Wheel::new(first_partitions(capacity), now.ticks())
             .map_err(|refused| BuildError::OutOfMemory { bytes: refused.bytes })?;
         let recent = Recent::new(if capacity == 0 { usize::MAX / 2 } else { capacity });
-        Ok(Self { table, capacity: Capacity::new(capacity, bytes), hands: Hands::new(), recent, wheel, filed_late: AtomicBool::new(false) })
+        Ok(Self {
+            table,
+            capacity: Capacity::new(capacity, bytes),
+            hands: Hands::new(),
+            recent,
+            wheel,
+            filed_late: AtomicBool::new(false),
+        })
     }
 
     /// Sessions in the cache, with those being inserted at this instant.

@@ -34,8 +34,7 @@ impl<T: Payload> Cache<T> {
     ) -> Result<CacheInsert<T>, AddError> {
         let hash = self.table.hash(&session.id());
         let weight = session.header().weight();
-        let mut attempt =
-            self.table.prepare(session, terms.membership).ok_or(AddError::Address)?;
+        let mut attempt = self.table.prepare(session, terms.membership).ok_or(AddError::Address)?;
         let mut reserved = self.capacity.try_reserve(weight);
         loop {
             match self.table.insert(hash, attempt, reserved, guard) {

@@ -1,8 +1,8 @@
 //! Upkeep: what has expired leaves when the wheel says so, and whatever is asked to leave in a walk over the table.
 
-use super::{Cache, Terms};
 use super::departures::{Departures, RemoveReason};
 use super::recent::Left;
+use super::{Cache, Terms};
 use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::session::{Header, Payload, Session};

@@ -157,9 +157,7 @@ impl<T: Payload> Connection<T> {
     pub fn take_session(&mut self, key: &SessionKey) -> bool {
         let taken = self.session_context.take(key, &self.settings.id_context);
         let found = taken.is_some();
-        self.end_open_session();
-        self.proposal = Proposal::None;
-        self.attach(taken, Origin::Taken);
+        self.set(taken, Origin::Taken);
         found
     }
 

@@ -158,9 +158,7 @@ impl<T: Payload> Connection<T> {
     /// Any session is accepted: whether it can be offered shows when the handshake begins. On a server it has no effect
     /// on resumption.
     pub fn set_session(&mut self, session: Option<Arc<Session<T>>>) {
-        self.end_open_session();
-        self.proposal = Proposal::None;
-        self.attach(session, Origin::Shared);
+        self.set(session, Origin::Shared);
     }
 
     /// Whether this handshake resumed a session (`SSL_session_reused(3)`). On a server, from the moment the session was
@@ -226,6 +224,13 @@ impl<T: Payload> Connection<T> {
         session.id_context(self.settings.id_context).end_of_life(self.end_of_life)
     }
 
+    /// Sets the session for the next handshake.
+    pub(super) fn set(&mut self, session: Option<Arc<Session<T>>>, origin: Origin) {
+        self.end_open_session();
+        self.proposal = Proposal::None;
+        self.attach(session, origin);
+    }
+
     /// The one place where the current session changes.
     pub(super) fn attach(&mut self, session: Option<Arc<Session<T>>>, origin: Origin) {
         self.origin = origin;
@@ -246,9 +251,9 @@ impl<T: Payload> Connection<T> {
         version.has_tickets_only() && !self.settings.reuse_tickets
     }
 
-    /// Whether a resumption would skip verification on behalf of nobody knows whom.
+    /// Whether this server's resumptions would skip verification on behalf of nobody knows whom.
     pub(super) fn lacks_id_context(&self) -> bool {
-        self.side == Side::Server && self.settings.verify_peer && self.settings.id_context.is_empty()
+        self.settings.verify_peer && self.settings.id_context.is_empty()
     }
 
     /// Begins a handshake; `false` when one is under way already, or when the connection has failed.
@@ -264,7 +269,6 @@ impl<T: Payload> Connection<T> {
         }
         self.state = State::Handshaking;
         self.reused = false;
-        self.excused = false;
         self.descend_from_now();
         true
     }

@@ -44,9 +44,7 @@ impl<T: Payload> Connection<T> {
     /// see [`ConnectionBuilder::spare_before_authentication`](crate::ConnectionBuilder::spare_before_authentication).
     /// [`established`](Self::established) implies it.
     pub fn authenticated(&mut self) {
-        if self.state == State::Handshaking {
-            self.authenticated = true;
-        }
+        self.authenticated = true;
     }
 
     /// The handshake has finished, at `version`.

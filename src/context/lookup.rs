@@ -6,6 +6,7 @@ use crate::cache::{Found, Refusal, RemoveReason, Terms, Wanted};
 use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::session::{Membership, Payload, Session, SessionIdContext, SessionKey};
+use crate::table::{Member, Unlinked};
 use std::sync::Arc;
 
 impl<T: Payload> SessionContext<T> {
@@ -39,42 +40,43 @@ impl<T: Payload> SessionContext<T> {
         guard: &'g Guard,
     ) -> Option<&'g Session<T>> {
         let wanted = Wanted { key, context: id_context, now };
-        let mode = self.mode();
-        if mode.looks_inside() {
-            match self.cache.find(wanted, guard) {
-                Found::Session(member) => {
-                    member.header().raise_mark();
-                    if mode.contains(SessionCacheMode::UPDATE_TIME) {
-                        member.header().renew(member.session().expiry_if_used_at(now));
-                    }
-                    self.counters.count(Counter::Hit, guard.thread());
-                    return Some(member.session());
-                }
-                other => return self.lookup_missed(&other, wanted, guard).map(|session| guard.lend(session)),
-            }
+        match self.find(wanted, guard) {
+            Ok(member) => Some(member.session()),
+            Err(outside) => outside.map(|session| guard.lend(session)),
         }
-        self.lookup_outside(wanted, Refusal::Unknown, guard).map(|session| guard.lend(session))
     }
 
     /// As [`lookup`](Self::lookup), with a counted reference that outlives any guard (get1).
     pub fn lookup_arc(&self, key: &SessionKey, id_context: &SessionIdContext) -> Option<Arc<Session<T>>> {
         let guard = self.pin();
-        let wanted = Wanted { key, context: id_context, now: self.now() };
-        let mode = self.mode();
-        if mode.looks_inside() {
-            match self.cache.find(wanted, &guard) {
-                Found::Session(member) => {
-                    member.header().raise_mark();
-                    if mode.contains(SessionCacheMode::UPDATE_TIME) {
-                        member.header().renew(member.session().expiry_if_used_at(wanted.now));
-                    }
-                    self.counters.count(Counter::Hit, guard.thread());
-                    return Some(member.to_arc());
-                }
-                other => return self.lookup_missed(&other, wanted, &guard),
-            }
+        match self.find(Wanted { key, context: id_context, now: self.now() }, &guard) {
+            Ok(member) => Some(member.to_arc()),
+            Err(outside) => outside,
         }
-        self.lookup_outside(wanted, Refusal::Unknown, &guard)
+    }
+
+    /// The member of the table that is wanted; or what the outside has instead.
+    #[inline]
+    fn find<'g>(
+        &self,
+        wanted: Wanted<'_>,
+        guard: &'g Guard,
+    ) -> Result<Member<'g, T>, Option<Arc<Session<T>>>> {
+        let mode = self.mode();
+        if !mode.looks_inside() {
+            return Err(self.lookup_outside(wanted, Refusal::Unknown, guard));
+        }
+        match self.cache.find(wanted, guard) {
+            Found::Session(member) => {
+                member.header().raise_mark();
+                if mode.contains(SessionCacheMode::UPDATE_TIME) {
+                    member.header().renew(member.session().expiry_if_used_at(wanted.now));
+                }
+                self.counters.count(Counter::Hit, guard.thread());
+                Ok(member)
+            }
+            other => Err(self.lookup_missed(&other, wanted, guard)),
+        }
     }
 
     /// What follows when the table does not have the session, or must not hand it out.
@@ -198,7 +200,7 @@ impl<T: Payload> SessionContext<T> {
         &self,
         wanted: Wanted<'_>,
         guard: &'g Guard,
-        inside: impl FnOnce(crate::table::Unlinked<'g, T>) -> R,
+        inside: impl FnOnce(Unlinked<'g, T>) -> R,
         outside: impl FnOnce(Arc<Session<T>>) -> R,
     ) -> Option<R> {
         if !self.mode().looks_inside() {

@@ -85,7 +85,9 @@ impl<T: Payload> SessionContext<T> {
             // The membership is flagged before the external store is told: from the first instant in which two tiers
             // may hold the session, a take must win in both.
             let terms = self.terms(&session, external.is_some());
-            if matches!(self.insert(Arc::clone(&session), terms)?, CacheInsert::Unchanged) && external.is_some() {
+            if matches!(self.insert(Arc::clone(&session), terms)?, CacheInsert::Unchanged)
+                && external.is_some()
+            {
                 self.with_membership(&session, Header::set_external);
             }
         }
@@ -167,7 +169,11 @@ impl<T: Payload> SessionContext<T> {
         }
         self.sweep(|header, _| {
             let expiry = header.expires_at();
-            (now > expiry).then_some(if clock > expiry { RemoveReason::Expired } else { RemoveReason::Flushed })
+            (now > expiry).then_some(if clock > expiry {
+                RemoveReason::Expired
+            } else {
+                RemoveReason::Flushed
+            })
         })
     }
 

@@ -64,13 +64,7 @@ impl<T: Payload> SessionContext<T> {
         }
     }
 
-    fn reap(
-        &self,
-        now: Timestamp,
-        budget: usize,
-        departures: &mut Departures<T>,
-        guard: &Guard,
-    ) -> Progress {
+    fn reap(&self, now: Timestamp, budget: usize, departures: &mut Departures<T>, guard: &Guard) -> Progress {
         let mode = self.mode();
         if mode.is_off() || mode.contains(SessionCacheMode::NO_AUTO_CLEAR) {
             return Progress::Done;

@@ -25,9 +25,9 @@ mod forward;
 mod grow;
 mod insert;
 mod iter;
-mod prefetch;
 #[cfg(resumption_loom)]
 pub(crate) mod model;
+mod prefetch;
 mod raw;
 mod slot;
 #[allow(clippy::module_inception)]

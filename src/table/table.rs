@@ -92,11 +92,7 @@ impl<T: Payload> Table<T> {
     /// Claims `session`'s header for a membership on these terms, or makes a forwarding entry.
     ///
     /// `None` when the address does not leave room for the tag.
-    pub(crate) fn prepare(
-        &self,
-        session: Arc<Session<T>>,
-        terms: Membership,
-    ) -> Option<Attempt<T>> {
+    pub(crate) fn prepare(&self, session: Arc<Session<T>>, terms: Membership) -> Option<Attempt<T>> {
         let entry = if session.header().claim() {
             // SAFETY: an Arc's pointer is not null.
             unsafe { NonNull::new_unchecked(Arc::into_raw(session).cast_mut()) }.cast()
