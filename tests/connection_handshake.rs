@@ -139,6 +139,17 @@ fn h5_without_the_client_bit_the_old_session_stays_resumable() {
     assert_eq!(current(&connection), Some(2));
 }
 
+/// A ticket of TLS 1.2 belongs to a handshake; one that comes later is none.
+#[test]
+fn h5_a_ticket_after_the_handshake_is_ignored() {
+    let client = End::client();
+    let mut connection = client.full(1);
+    client.told();
+    let late = session(&connection, 2);
+    assert!(is_nothing(connection.ticket_received(late).expect("nothing to store")));
+    assert_eq!((current(&connection), client.held(), client.told()), (Some(1), vec![1], vec![]));
+}
+
 /// H6: offered and refused: it leaves the connection, still resumable, and counts as the client's miss.
 #[test]
 fn h6_a_refused_session_leaves_and_counts_a_miss() {
