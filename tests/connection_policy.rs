@@ -43,12 +43,15 @@ fn departure_8_a_session_is_offered_by_one_connection_at_a_time() {
     assert!(!offers(&client, &session).1);
 }
 
+/// What becomes of a connection that has made an offer; what is left of it.
+type Ending = fn(Connection<u32>) -> Option<Connection<u32>>;
+
 /// An offer that came to nothing has not used the session, whatever it came to.
 #[test]
 fn departure_8_an_offer_that_came_to_nothing_can_be_made_again() {
     let client = End::built(Side::Client, |builder| builder.spare_before_authentication(true));
     let session = bed::ticket(&client.connection(), 1);
-    let ends: [fn(Connection<u32>) -> Option<Connection<u32>>; 8] = [
+    let ends: [Ending; 8] = [
         |_dropped| None,
         |mut refused| refused.established(TLS1_3).map(|_| Some(refused)).expect("nothing to store"),
         |mut refused| {
