@@ -129,7 +129,7 @@ impl Header {
     #[inline]
     pub(crate) fn renew(&self, expiry: Timestamp) {
         if self.expires_at() < expiry {
-            self.expiry.store(expiry.ticks(), Ordering::Relaxed);
+            self.expiry.fetch_max(expiry.ticks(), Ordering::Relaxed);
         }
     }
 
