@@ -286,6 +286,8 @@ impl Guard {
     pub(crate) fn lend<T: Send + Sync + 'static>(&self, session: Arc<T>) -> &T {
         let lent: *const T = Arc::as_ptr(&session);
         self.inner.defer(move || drop(session));
+        // Out of this thread's own bag: nobody else could empty that, should the thread go to sleep.
+        self.inner.flush();
         // SAFETY: the count that the closure holds is given back only after every guard that exists now is gone, this
         // one included; the returned borrow cannot outlive this one, nor a `repin` of it.
         unsafe { &*lent }
