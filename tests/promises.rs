@@ -7,6 +7,7 @@ use common::{eventually, key, mail, seconds, ticket, www};
 use resumption::{ManualClock, Payload, RemoveReason, Session, SessionContext, SessionKey};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 /// A payload that can be recognised, and says when it is dropped.
 struct Canary {
@@ -295,9 +296,9 @@ fn idle_thread_keeps_nothing(before_sleep: fn()) {
             sleep.recv().expect_err("nobody sends");
         });
         removed.recv().expect("the thread tells");
-        // A server at work: what other threads do is all that happens.
-        let mut work = 0;
-        while nest.drops.load(Ordering::SeqCst) == 0 && work < 20_000 {
+        // A server at work: what other threads do is all that happens. About once a second one of them looks round.
+        let (start, mut work) = (Instant::now(), 0);
+        while nest.drops.load(Ordering::SeqCst) == 0 && start.elapsed() < seconds(20) {
             let context = SessionContext::<u32>::builder().capacity(4).build().expect("valid");
             let session = Arc::new(context.session(key(2)).id_context(www()).build(2));
             context.add_session(session).expect("it fits");
