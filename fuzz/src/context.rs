@@ -35,6 +35,7 @@ pub enum Action {
     Mark(u8),
     Advance(u8),
     Mode { inside: bool, renews: bool },
+    Tick,
     ForgetBorrows,
     Parse(Vec<u8>),
 }
@@ -134,6 +135,10 @@ impl Driver {
                 let at = self.now().saturating_add_signed(i64::from(ahead));
                 let count = self.context.flush_sessions(Timestamp::from_unix(at));
                 self.judge(Call::Flush(at), Answer::Count(count));
+            }
+            Action::Tick => {
+                let _ = self.context.tick();
+                self.judge(Call::Tick, Answer::Nothing);
             }
             Action::FlushAll => {
                 let count = self.context.flush_all();

@@ -63,6 +63,8 @@ pub enum Call {
     SetCapacity(usize),
     /// `mark_not_resumable` on the session with this serial number.
     Mark(u64),
+    /// `tick`: some of what has expired leaves.
+    Tick,
     /// Dropping the context.
     Drop,
 }

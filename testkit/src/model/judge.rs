@@ -55,6 +55,10 @@ impl Model {
                 self.marked.insert(*serial);
                 case.must_answer(&Answer::Nothing)
             }
+            Call::Tick => {
+                self.upkeep(None, case)?;
+                case.must_answer(&Answer::Nothing)
+            }
             Call::Drop => {
                 let all: Vec<Key> = self.entries.keys().cloned().collect();
                 all.iter().try_for_each(|key| self.depart(key, Reason::ContextDropped, case))?;
@@ -64,6 +68,8 @@ impl Model {
     }
 
     fn add(&mut self, session: &Session, case: &mut Case<'_>) -> Verdict {
+        // Upkeep comes before the insert, so it may take the session under the same key, and never the new one.
+        self.upkeep(None, case)?;
         let expires_at = session.expiry_from(session.time);
         let entry = Entry { session: session.clone(), expires_at };
         let expected = match self.entries.get(&session.key).map(|entry| entry.session.serial) {
@@ -82,7 +88,7 @@ impl Model {
     }
 
     fn remove(&mut self, session: &Session, case: &mut Case<'_>) -> Verdict {
-        self.upkeep(&session.key, case)?;
+        self.upkeep(Some(&session.key), case)?;
         let found = self.entries.remove(&session.key).is_some();
         self.marked.insert(session.serial);
         case.must_tell(session.serial, Reason::Removed)?;
@@ -90,7 +96,7 @@ impl Model {
     }
 
     fn find(&mut self, key: &Key, id_context: &[u8], takes: bool, case: &mut Case<'_>) -> Verdict {
-        self.upkeep(key, case)?;
+        self.upkeep(Some(key), case)?;
         if !self.looks_inside {
             return case.must_miss(&[Outcome::Mode, Outcome::Unknown]);
         }
@@ -131,11 +137,11 @@ impl Model {
         case.must_answer(&Answer::Count(leaving.len()))
     }
 
-    /// Follows the automatic reclaiming of what has expired, which may happen in any call; not of the call's own `key`.
-    fn upkeep(&mut self, key: &Key, case: &mut Case<'_>) -> Verdict {
+    /// Follows the automatic reclaiming of what has expired, which may happen in any call; not under the key `except`.
+    fn upkeep(&mut self, except: Option<&Key>, case: &mut Case<'_>) -> Verdict {
         let told = case.departures.clone();
         let reclaimed = |(other, entry): &(&Key, &Entry)| {
-            *other != key
+            Some(*other) != except
                 && case.now > entry.expires_at
                 && told.contains(&(entry.session.serial, Reason::Expired))
         };

@@ -267,6 +267,30 @@ fn what_has_expired_may_be_reclaimed_in_any_call() {
 }
 
 #[test]
+fn a_tick_reclaims_only_what_has_expired() {
+    allows(&mut full(), 401, Call::Tick, Answer::Nothing, &[(1, Reason::Expired)]);
+    allows(&mut full(), 401, Call::Tick, Answer::Nothing, &[]);
+    refuses(&full(), 401, Call::Tick, Answer::Nothing, &[(2, Reason::Expired)]);
+    refuses(&full(), 401, Call::Tick, Answer::Nothing, &[(1, Reason::Flushed)]);
+}
+
+#[test]
+fn an_add_reclaims_before_it_looks() {
+    let add = |serial| Call::Add(Session { time: 401, ..session(serial, 1) });
+    allows(&mut one(), 401, add(2), Answer::Replaced(1), &[]);
+    allows(&mut one(), 401, add(2), Answer::Added, &[(1, Reason::Expired)]);
+    refuses(&one(), 401, add(2), Answer::Added, &[]);
+    refuses(&one(), 401, add(2), Answer::Replaced(1), &[(1, Reason::Expired)]);
+    refuses(&one(), 400, add(2), Answer::Added, &[(1, Reason::Expired)]);
+    // The same object leaves and comes back, marked by the way.
+    let mut model = one();
+    allows(&mut model, 401, Call::Add(session(1, 1)), Answer::Added, &[(1, Reason::Expired)]);
+    assert!(model.contains(&key(1)) && !model.is_resumable(1));
+    // What is added when it has expired already stays for now.
+    refuses(&Model::new(0), 401, Call::Add(session(1, 1)), Answer::Added, &[(1, Reason::Expired)]);
+}
+
+#[test]
 fn a_mode_without_internal_lookup_finds_nothing() {
     let mut model = one();
     model.set_looks_inside(false);
