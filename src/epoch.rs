@@ -82,15 +82,11 @@ type Pin = crossbeam_epoch::Guard;
 #[cfg(resumption_loom)]
 type Pin = ModelPin;
 
-#[cfg(not(resumption_loom))]
 #[inline]
 fn own_pin(guard: crossbeam_epoch::Guard) -> Pin {
+    #[cfg(resumption_loom)]
+    let guard = ModelPin(Some(guard));
     guard
-}
-
-#[cfg(resumption_loom)]
-fn own_pin(guard: crossbeam_epoch::Guard) -> Pin {
-    ModelPin(Some(guard))
 }
 
 /// The index of a thread that has none any more.
