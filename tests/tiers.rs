@@ -7,7 +7,7 @@ use resumption::{
     ExternalStore, ManualClock, RemoveReason, Session, SessionCacheMode, SessionContext, SessionKey, Side,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, OnceLock, Weak};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak};
 
 const CONSUMED: RemoveReason = RemoveReason::Consumed;
 
@@ -269,4 +269,56 @@ fn promise_c_a_take_that_overtakes_a_lookup_is_final() {
     });
     drop(context.lookup_arc(&ticket(1), &www()));
     assert!(context.lookup_arc(&ticket(1), &www()).is_none(), "a consumed session came back");
+}
+
+/// Promise C: a session that was added, with the answer that it is cached already, is found by the next lookup, though a
+/// lookup that has brought it in is still under way. The remove callback runs in the middle of that one.
+///
+/// FAILS today: `Unchanged` leaves the membership hidden until the lookup that fetched it confirms it.
+#[test]
+fn promise_c_an_add_during_a_lookup_that_fetches_counts() {
+    let answer = Arc::new(Mutex::new(None::<Arc<Session<u32>>>));
+    let (source, again) = (Arc::clone(&answer), Arc::clone(&answer));
+    let found = Arc::new(Mutex::new(None));
+    let result = Arc::clone(&found);
+    let bed = Bed::with(|builder, _| {
+        builder.capacity(1).on_get(move |_, _| source.lock().expect("no panic").clone()).on_remove(
+            move |context, _, _| {
+                // Taken out, so that what is found is found inside.
+                let Some(session) = again.lock().expect("no panic").take() else { return };
+                context.add_session(session).expect("it fits");
+                *result.lock().expect("no panic") = Some(context.lookup_arc(&key(2), &www()).is_some());
+            },
+        )
+    });
+    bed.add(1);
+    *answer.lock().expect("no panic") = Some(bed.session(2));
+    assert_eq!(bed.find(&key(2)), Some(2));
+    assert_eq!(*found.lock().expect("no panic"), Some(true), "added and not found");
+}
+
+/// The same, with a purge of something else before the add: the lookup that fetches then may not keep what it brought in,
+/// but what was added explicitly stays.
+///
+/// FAILS today: `Unchanged` leaves the membership flagged as fetched, and the lookup takes it back.
+#[test]
+fn promise_c_what_was_added_during_a_lookup_that_fetches_stays() {
+    let answer = Arc::new(Mutex::new(None::<Arc<Session<u32>>>));
+    let (source, again) = (Arc::clone(&answer), Arc::clone(&answer));
+    let bed = Bed::with(|builder, _| {
+        builder.capacity(1).on_get(move |_, _| source.lock().expect("no panic").clone()).on_remove(
+            move |context, session, _| {
+                if *session.payload() == 1 {
+                    let answer = again.lock().expect("no panic").take().expect("asked once");
+                    context.purge(&mail()); // removes nothing
+                    context.add_session(answer).expect("it fits");
+                }
+            },
+        )
+    });
+    bed.add(1);
+    *answer.lock().expect("no panic") = Some(bed.session(2));
+    bed.find(&key(2));
+    assert_eq!(bed.held(), [2]);
+    assert_eq!(bed.outcome(|| bed.find(&key(2))), (Some(2), "hit"));
 }
