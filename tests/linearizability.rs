@@ -1,7 +1,7 @@
 //! Promise C: add, remove, take and lookup on one key take effect at one instant each.
 //!
-//! Many short histories of a few threads on a few keys, recorded as they really ran and explained by the testkit's checker. The
-//! number of histories is `RESUMPTION_HISTORIES` (default 1000 for each test); a failure names the seed of its history.
+//! Many short histories of a few threads on a few keys, recorded as they really ran and explained by the testkit's
+//! checker. The number of histories is `RESUMPTION_HISTORIES` (default 1000 for each test); a failure names the seed of its history.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -117,12 +117,12 @@ fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Keys of both kinds of version, so that expiry on lookup goes both ways.
 fn key(index: u64) -> SessionKey {
-    let version = if index % 2 == 0 { ProtocolVersion::TLS1_3 } else { ProtocolVersion::TLS1_2 };
+    let version = if index.is_multiple_of(2) { ProtocolVersion::TLS1_3 } else { ProtocolVersion::TLS1_2 };
     SessionKey::new(version, SessionId::new(&index.to_be_bytes()).expect("8 bytes"))
 }
 
 fn id_context(index: u64) -> SessionIdContext {
-    SessionIdContext::new(if index % 3 == 0 { b"www" } else { b"mail" }).expect("few bytes")
+    SessionIdContext::new(if index.is_multiple_of(3) { b"www" } else { b"mail" }).expect("few bytes")
 }
 
 /// A session with a new serial number under key `index`, or under a key of its own.
@@ -154,7 +154,7 @@ impl Caller {
             assert!(len <= CAPACITY + THREADS, "{len} sessions in a cache of {CAPACITY}");
             let bytes = self.context.bytes().unwrap_or(0);
             assert!(bytes <= BYTES + THREADS * WEIGHT, "{bytes} bytes in a cache of {BYTES}");
-            if call % 64 == 0 {
+            if call.is_multiple_of(64) {
                 guard.repin();
                 self.held.truncate(8);
                 resumption::idle();
@@ -252,8 +252,8 @@ impl Caller {
     }
 }
 
-/// Sessions of TLS 1.3 keys are counted when they are taken. No caller adds one a second time: to add a session that somebody else
-/// consumes is the caller's double use, not the cache's.
+/// Sessions of TLS 1.3 keys are counted when they are taken. No caller adds one a second time: to add a session that
+/// somebody else consumes is the caller's double use, not the cache's.
 fn is_single_use(key: SessionKey) -> bool {
     key.version() == ProtocolVersion::TLS1_3
 }
@@ -320,7 +320,7 @@ impl ExternalStore<Canary> for CopyingStore {
     fn put(&self, session: &Arc<CanarySession>) -> bool {
         let held = (session.payload().serial, session.time());
         // Declines some, as a store that is full does.
-        let accepts = held.0 % 5 != 0;
+        let accepts = !held.0.is_multiple_of(5);
         if accepts {
             unpoisoned(&self.held).insert(session.key(), held);
         }
@@ -361,7 +361,7 @@ fn stress(with_store: bool) {
         builder = builder.on_get(move |context, key| {
             let serial = for_get.serials.load(Ordering::Relaxed);
             let index = u64::from_be_bytes(key.id().as_bytes().try_into().ok()?);
-            (serial % 4 == 0).then(|| session(context, &for_get, index))
+            (serial.is_multiple_of(4)).then(|| session(context, &for_get, index))
         });
     }
     let context = Arc::new(builder.build().expect("a small table"));

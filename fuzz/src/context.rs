@@ -303,9 +303,12 @@ fn reason_of(reason: RemoveReason) -> Reason {
     }
 }
 
+/// Reads one counter.
+type Counter = fn(&Outcomes) -> u64;
+
 /// The one outcome that was counted between two readings.
 fn difference(before: &Outcomes, after: &Outcomes) -> Outcome {
-    let counters: [(Outcome, fn(&Outcomes) -> u64); 9] = [
+    let counters: [(Outcome, Counter); 9] = [
         (Outcome::Hit, |outcomes| outcomes.hit),
         (Outcome::Unknown, |outcomes| outcomes.unknown),
         (Outcome::Expired, |outcomes| outcomes.expired),

@@ -111,8 +111,8 @@ pub enum Step {
 
 /// TLS 1.3 traffic with single-use tickets: connections store a few tickets each, and some clients come back with one.
 ///
-/// An endless iterator. An id is stored once, and taken at most once and only after it was stored; clients come back in the order in
-/// which they came.
+/// An endless iterator. An id is stored once, and taken at most once and only after it was stored; clients come back in
+/// the order in which they came.
 #[derive(Debug, Clone)]
 pub struct SingleUse {
     random: Random,
@@ -126,8 +126,8 @@ impl SingleUse {
     /// How many clients are remembered as possibly coming back.
     const CLIENTS: usize = 1 << 16;
 
-    /// Traffic of connections that store `tickets` tickets each (a resumed one stores one: RFC 8446 leaves the number open, this is
-    /// what OpenSSL does); a connection is a returning client with probability `returning`.
+    /// Traffic of connections that store `tickets` tickets each; a connection is a returning client with probability
+    /// `returning`. A resumed one stores one ticket: RFC 8446 leaves the number open, this is what OpenSSL does.
     pub fn new(seed: u64, tickets: usize, returning: f64) -> Self {
         let (outstanding, planned) = (VecDeque::new(), VecDeque::new());
         Self { random: Random::new(seed), tickets, returning, outstanding, planned }

@@ -1,8 +1,8 @@
 //! The search for an order: Wing and Gong's algorithm (*Testing and verifying concurrent objects*, 1993) with Lowe's
 //! memory of configurations (*Testing for linearizability*, 2016).
 //!
-//! The events are a doubly linked list in the order of their stamps. Linearizing an operation takes its call and its return out
-//! of the list; only calls that stand before the first return may go next. When the first return is reached, the last
+//! The events are a doubly linked list in the order of their stamps. Linearizing an operation takes its call and its
+//! return out of the list; only calls that stand before the first return may go next. When the first return is reached, the last
 //! choice is taken back. A configuration (which operations are done, and the state) that was seen before is not tried again,
 //! which keeps the search short for histories in which many orders lead to the same state. What remains is
 //! exponential in the number of calls that overlap at one instant, which is the number of threads.
