@@ -78,8 +78,8 @@ fn a12_the_mark_is_for_every_holder() {
 
 /// The same when both contexts are asked at once: single use is the session's, not the context's.
 ///
-/// FAILS today, about once in 150 rounds: both takes find it unmarked, unlink it and win. The one whose mark is the first
-/// could be the winner.
+/// FAILS today, about once in 150 rounds: both takes find it unmarked, unlink it and win. A bit of its own, which the first
+/// take sets, decides it; the mark cannot, since a removal of what was just taken sets it too.
 #[test]
 fn a12_of_two_takes_in_two_contexts_one_wins() {
     let beds: [Bed; 2] = beds();
