@@ -36,12 +36,7 @@ impl Cache {
         }
         let entries = self.entries.fetch_add(1, Ordering::Relaxed) + 1;
         assert!(entries <= most, "more entries than the capacity and the inserts under way");
-        while self.room.claim_debt() {
-            if !self.evict() {
-                self.room.overdraw();
-                break;
-            }
-        }
+        self.room.settle(|| self.evict());
     }
 }
 
@@ -95,12 +90,7 @@ fn lowered_during_insert() {
     let other = Arc::clone(&cache);
     let inserter = thread::spawn(move || other.insert(3));
     cache.room.set_limit(1);
-    while cache.room.claim_debt() {
-        if !cache.evict() {
-            cache.room.overdraw();
-            break;
-        }
-    }
+    cache.room.settle(|| cache.evict());
     inserter.join().unwrap();
     let entries = cache.entries.load(Ordering::Relaxed);
     assert_eq!(cache.room.count(), entries);

@@ -21,15 +21,9 @@ pub(crate) struct Capacity {
 struct Used {
     sessions: AtomicUsize,
     bytes: AtomicUsize,
-}
-
-/// One session's worth of what is over a limit, taken on by the caller of [`Capacity::claim_debt`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Debt {
-    /// A session too many; it is struck from the account already.
-    Session,
-    /// Some bytes too many; nothing is struck yet.
-    Bytes,
+    // Sessions that settlers are about to evict, still counted in `sessions`: what is counted is there, so that no count
+    // can fall below zero while somebody else removes what a settler was after.
+    settling: AtomicUsize,
 }
 
 impl Capacity {
@@ -38,7 +32,11 @@ impl Capacity {
         Self {
             limit: AtomicUsize::new(limit),
             byte_limit: bytes.map(AtomicUsize::new),
-            used: CachePadded::new(Used { sessions: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }),
+            used: CachePadded::new(Used {
+                sessions: AtomicUsize::new(0),
+                bytes: AtomicUsize::new(0),
+                settling: AtomicUsize::new(0),
+            }),
         }
     }
 
@@ -122,43 +120,55 @@ impl Capacity {
         false
     }
 
-    /// Takes on a piece of what is over a limit: the caller evicts a session and [pays](Self::pay).
-    pub(crate) fn claim_debt(&self) -> Option<Debt> {
+    /// Evicts, by `evict`, what is over a limit. `evict` returns the weight of what it evicted, or `None` when it found
+    /// nothing: then what is over is on its way in, and settles itself.
+    pub(crate) fn settle(&self, mut evict: impl FnMut() -> Option<u32>) {
+        let mut missed = false;
+        while !missed && self.claim() {
+            let victim = evict();
+            if let Some(weight) = victim {
+                self.give_back(weight);
+            }
+            self.unclaim();
+            missed = victim.is_none();
+        }
+        // An insert that ended while our claim was out has left its excess to us, and our look over the table may have
+        // missed that very entry. So we look once more, without a claim that others could rely on. (Nobody claims bytes.)
+        while (missed && self.exceeds()) || self.bytes_over(0) {
+            match evict() {
+                Some(weight) => self.give_back(weight),
+                None => return,
+            }
+        }
+    }
+
+    /// Whether there are more sessions than are allowed and than others are about to evict.
+    fn exceeds(&self) -> bool {
         // SeqCst: pairs with itself. An insert has counted before and looks at the limit after; who lowers the limit has
         // set it before and looks at the count after. Whichever fence comes second sees the other's write, and settles.
         if !is_broken(Rule::SettleFence) {
             fence(Ordering::SeqCst);
         }
-        let mut count = self.count();
-        while count > self.most() && !is_broken(Rule::Settle) {
-            let claimed = self.used.sessions.compare_exchange_weak(
-                count,
-                count - 1,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
-            match claimed {
-                Ok(_) => return Some(Debt::Session),
-                Err(now) => count = now,
-            }
-        }
-        self.bytes_over(0).then_some(Debt::Bytes)
+        let settling = self.used.settling.load(Ordering::Relaxed);
+        self.count() > self.most().saturating_add(settling) && !is_broken(Rule::Settle)
     }
 
-    /// Settles a claimed debt with an evicted session's weight, or takes it back when nothing could be evicted.
-    pub(crate) fn pay(&self, debt: Debt, victim: Option<u32>) {
-        match (debt, victim) {
-            (Debt::Session, Some(weight)) => {
-                if self.byte_limit.is_some() {
-                    self.used.bytes.fetch_sub(weight as usize, Ordering::Relaxed);
-                }
+    /// Takes on the eviction of one session too many, so that no two threads evict for one.
+    fn claim(&self) -> bool {
+        while self.exceeds() {
+            // AcqRel: Acquire pairs with the Release in `unclaim`, so that the count below has what that claimer evicted.
+            let others = self.used.settling.fetch_add(1, Ordering::AcqRel);
+            if self.count() > self.most().saturating_add(others) {
+                return true;
             }
-            (Debt::Session, None) => {
-                self.used.sessions.fetch_add(1, Ordering::Relaxed);
-            }
-            (Debt::Bytes, Some(weight)) => self.give_back(weight),
-            (Debt::Bytes, None) => {}
+            self.unclaim();
         }
+        false
+    }
+
+    fn unclaim(&self) {
+        // Release: pairs with the AcqRel in `claim`.
+        self.used.settling.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -193,8 +203,8 @@ impl ModelCapacity {
         self.0.give_back(0);
     }
 
-    pub fn claim_debt(&self) -> bool {
-        self.0.claim_debt().is_some()
+    pub fn settle(&self, evict: impl Fn() -> bool) {
+        self.0.settle(|| evict().then_some(0));
     }
 }
 
@@ -206,7 +216,7 @@ mod tests {
     fn room_is_reserved_up_to_the_limit() {
         let room = Capacity::new(2, None);
         assert!(room.try_reserve(9) && room.try_reserve(9) && !room.try_reserve(9));
-        assert_eq!(room.claim_debt(), None);
+        room.settle(|| panic!("nothing is over"));
         room.give_back(9);
         assert!(room.try_reserve(9));
         assert_eq!((room.count(), room.bytes()), (2, None));
@@ -216,17 +226,38 @@ mod tests {
     fn no_limit_is_no_limit() {
         let room = Capacity::new(0, None);
         (0..1000).for_each(|_| assert!(room.try_reserve(9)));
-        assert_eq!((room.count(), room.claim_debt()), (1000, None));
+        room.settle(|| panic!("nothing is over"));
+        assert_eq!(room.count(), 1000);
     }
 
     #[test]
-    fn each_debt_is_claimed_once() {
+    fn what_is_over_is_evicted_and_no_more() {
         let room = Capacity::new(3, None);
         (0..3).for_each(|_| assert!(room.try_reserve(9)));
         assert_eq!(room.set_limit(1), 3);
-        assert_eq!([(); 3].map(|()| room.claim_debt()), [Some(Debt::Session), Some(Debt::Session), None]);
-        room.pay(Debt::Session, None);
+        let mut evicted = 0;
+        room.settle(|| {
+            evicted += 1;
+            Some(9)
+        });
+        assert_eq!((evicted, room.count()), (2, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_evicted_stays_counted() {
+        let room = Capacity::new(1, None);
+        room.overdraw(9);
+        room.overdraw(9);
+        room.settle(|| None);
         assert_eq!(room.count(), 2);
+        // Somebody takes everything while a settler looks for a victim: the count does not fall below zero.
+        room.settle(|| {
+            room.give_back(9);
+            room.give_back(9);
+            assert_eq!(room.count(), 0);
+            None
+        });
+        assert_eq!(room.count(), 0);
     }
 
     #[test]
@@ -234,9 +265,8 @@ mod tests {
         let room = Capacity::new(10, Some(100));
         assert!(room.try_reserve(60) && !room.try_reserve(41) && room.try_reserve(40));
         assert_eq!(room.set_byte_limit(50), Some(100));
-        assert_eq!(room.claim_debt(), Some(Debt::Bytes));
-        room.pay(Debt::Bytes, Some(60));
-        assert_eq!((room.count(), room.bytes(), room.claim_debt()), (1, Some(40), None));
+        room.settle(|| Some(60));
+        assert_eq!((room.count(), room.bytes()), (1, Some(40)));
         assert!(!room.pass_on(40));
         assert_eq!((room.count(), room.bytes()), (0, Some(0)));
     }

@@ -126,13 +126,6 @@ impl<T: Payload> Cache<T> {
 
     /// Evicts what is over the capacity, but not `keep`.
     fn settle(&self, keep: Option<&Header>, now: Timestamp, departures: &mut Departures<T>, guard: &Guard) {
-        while let Some(debt) = self.capacity.claim_debt() {
-            let victim = self.evict(keep, now, departures, guard);
-            self.capacity.pay(debt, victim);
-            if victim.is_none() {
-                // What is over is on its way in; those inserts settle it.
-                return;
-            }
-        }
+        self.capacity.settle(|| self.evict(keep, now, departures, guard));
     }
 }
