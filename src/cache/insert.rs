@@ -54,7 +54,11 @@ impl<T: Payload> Cache<T> {
                     self.settle(Some(header), terms.now, departures, guard);
                     return Ok(CacheInsert::Replaced(old.to_arc()));
                 }
-                Insertion::Unchanged => {
+                Insertion::Unchanged(header) => {
+                    if !terms.membership.fetched {
+                        // A lookup has brought it in, and may not keep it; who adds it may.
+                        header.adopt();
+                    }
                     if reserved {
                         self.capacity.give_back(weight);
                     }

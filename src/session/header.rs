@@ -210,6 +210,14 @@ impl Header {
         }
     }
 
+    /// Makes a membership that a lookup has begun one that was asked for.
+    pub(crate) fn adopt(&self) {
+        if self.is_fetched() {
+            self.membership.fetch_and(!FETCHED, Ordering::Relaxed);
+            self.confirm();
+        }
+    }
+
     /// Shows a hidden entry, if it was hidden.
     pub(crate) fn confirm(&self) {
         if self.is_hidden() {

@@ -15,7 +15,7 @@ pub(super) enum RawInsert<'g> {
     /// Another entry had the key; ours took its slot and it is the caller's to retire.
     Replaced(Entry<'g>),
     /// `keep` asked to leave the entry that has the key.
-    Kept,
+    Kept(Entry<'g>),
     /// The key is absent and was not to be added.
     Absent,
     /// The key is absent and its bucket is full to the last line.
@@ -76,7 +76,7 @@ impl RawTable {
             };
             // Step 2.
             match scan(root, hash, key, guard) {
-                Scan::Present(seen) if keep(seen.entry()) => return RawInsert::Kept,
+                Scan::Present(seen) if keep(seen.entry()) => return RawInsert::Kept(seen.entry()),
                 Scan::Present(seen) => {
                     let old = seen.entry();
                     place.set_place(slot_pointer(seen.slot), old.header().seq(), version, hash.tag());

@@ -43,8 +43,8 @@ pub(crate) enum Insertion<'g, T: Payload> {
     Added(&'g Header),
     /// Another session had the key; the header is the new membership's.
     Replaced(&'g Header, Unlinked<'g, T>),
-    /// This very session has the key already.
-    Unchanged,
+    /// This very session has the key already; the header is its membership's.
+    Unchanged(&'g Header),
     /// The key is absent and was not to be added.
     Absent(Attempt<T>),
     /// The key's bucket is full to the last line.
@@ -130,7 +130,7 @@ impl<T: Payload> Table<T> {
                 // SAFETY: the table has just unlinked `old`, for us alone.
                 Insertion::Replaced(ours.header(), unsafe { Unlinked::retire(old, guard) })
             }
-            RawInsert::Kept => Insertion::Unchanged,
+            RawInsert::Kept(theirs) => Insertion::Unchanged(theirs.header()),
             RawInsert::Absent => Insertion::Absent(attempt),
             RawInsert::NoRoom => Insertion::NoRoom(attempt),
         }
