@@ -34,6 +34,7 @@ struct Nest {
     context: SessionContext<Canary>,
     clock: ManualClock,
     drops: Arc<AtomicUsize>,
+    made: AtomicUsize,
 }
 
 impl Nest {
@@ -41,12 +42,18 @@ impl Nest {
     fn new() -> Self {
         let clock = ManualClock::new(common::NOW);
         let builder = SessionContext::builder().capacity(2).clock(clock.clone());
-        let nest = Self { context: builder.build().expect("valid"), clock, drops: Arc::default() };
+        let nest = Self {
+            context: builder.build().expect("valid"),
+            clock,
+            drops: Arc::default(),
+            made: AtomicUsize::new(0),
+        };
         nest.context.add_session(nest.session(key(1))).expect("it fits");
         nest
     }
 
     fn session(&self, key: SessionKey) -> Arc<Session<Canary>> {
+        self.made.fetch_add(1, Ordering::SeqCst);
         let canary = Canary { text: Box::from(TEXT), drops: Arc::clone(&self.drops) };
         Arc::new(self.context.session(key).id_context(www()).build(canary))
     }
@@ -121,7 +128,7 @@ fn promise_a_a_borrow_stands_until_its_guard_is_gone() {
         assert_eq!((borrowed.key(), borrowed.id_context()), (key(1), &www()), "{name}");
         drop(guard);
         nest.context.flush_all();
-        let made = Arc::strong_count(&nest.drops) - 1 + nest.drops();
+        let made = nest.made.load(Ordering::SeqCst);
         assert!(eventually(|| nest.drops() == made), "{name}: {} of {made} freed", nest.drops());
     }
 }
@@ -252,7 +259,6 @@ fn promise_c_a_replacement_leaves_no_gap() {
 #[test]
 fn promise_i_every_payload_is_dropped_once() {
     let nest = Nest::new();
-    let mut made = 1;
     for round in 0..50 {
         for (_, end) in ENDS {
             if nest.context.set_capacity(2).is_ok() && !nest.context.contains(&key(1)) {
@@ -262,12 +268,11 @@ fn promise_i_every_payload_is_dropped_once() {
             nest.context.remove_session_because(&nest.session(ticket(round)), RemoveReason::FatalAlert);
             assert!(nest.context.lookup_arc(&key(1), &mail()).is_none());
         }
-        made = nest.drops() + Arc::strong_count(&nest.drops) - 1;
     }
-    let Nest { context, drops, .. } = nest;
+    let Nest { context, drops, made, .. } = nest;
     drop(context);
     assert!(eventually(|| Arc::strong_count(&drops) == 1), "{} are left", Arc::strong_count(&drops) - 1);
-    assert!(drops.load(Ordering::SeqCst) >= made);
+    assert_eq!(drops.load(Ordering::SeqCst), made.into_inner());
 }
 
 /// Promise I: what a thread removed is reclaimed in bounded time even when that thread idles, here because it called
