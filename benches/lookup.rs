@@ -15,9 +15,16 @@ use std::time::Instant;
 
 type Payload = [u8; 200];
 
+/// What the map holds: the same as a session of the engine's.
+struct Boxed {
+    policy: SessionIdContext,
+    expiry: Timestamp,
+    payload: Payload,
+}
+
 struct Bench {
     context: SessionContext<Payload>,
-    map: HashMap<SessionKey, Box<(SessionKey, SessionIdContext, Timestamp, Payload)>, RandomState>,
+    map: HashMap<SessionKey, Box<Boxed>, RandomState>,
     // Drawn beforehand: a key made on the stack right before the lookup stalls on store forwarding.
     order: Vec<SessionKey>,
     policy: SessionIdContext,
@@ -42,7 +49,7 @@ impl Bench {
             let session = context.session(*key).id_context(policy).build([1; 200]);
             let expiry = session.expires_at();
             context.add_session(Arc::new(session)).expect("fits");
-            map.insert(*key, Box::new((*key, policy, expiry, [1; 200])));
+            map.insert(*key, Box::new(Boxed { policy, expiry, payload: [1; 200] }));
         }
         rng.shuffle(&mut keys);
         keys.truncate(1 << 20);
@@ -68,8 +75,8 @@ impl Bench {
     fn theirs(&self, key: &SessionKey) -> usize {
         let session = self.map.get(key).expect("present");
         // What the engine checks as well.
-        assert!(session.1 == self.policy && self.now <= session.2);
-        usize::from(session.3[0])
+        assert!(session.policy == self.policy && self.now <= session.expiry);
+        usize::from(session.payload[0])
     }
 
     fn isolated(&self, steps: usize, lookup: impl Fn(&SessionKey) -> usize) -> f64 {
