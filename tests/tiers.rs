@@ -273,8 +273,6 @@ fn promise_c_a_take_that_overtakes_a_lookup_is_final() {
 
 /// Promise C: a session that was added, with the answer that it is cached already, is found by the next lookup, though a
 /// lookup that has brought it in is still under way. The remove callback runs in the middle of that one.
-///
-/// FAILS today: `Unchanged` leaves the membership hidden until the lookup that fetched it confirms it.
 #[test]
 fn promise_c_an_add_during_a_lookup_that_fetches_counts() {
     let answer = Arc::new(Mutex::new(None::<Arc<Session<u32>>>));
@@ -299,8 +297,6 @@ fn promise_c_an_add_during_a_lookup_that_fetches_counts() {
 
 /// The same, with a purge of something else before the add: the lookup that fetches then may not keep what it brought in,
 /// but what was added explicitly stays.
-///
-/// FAILS today: `Unchanged` leaves the membership flagged as fetched, and the lookup takes it back.
 #[test]
 fn promise_c_what_was_added_during_a_lookup_that_fetches_stays() {
     let answer = Arc::new(Mutex::new(None::<Arc<Session<u32>>>));
