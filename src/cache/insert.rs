@@ -23,6 +23,9 @@ pub(crate) struct Terms {
     pub(crate) now: Timestamp,
 }
 
+/// Evictions under one guard when a capacity is lowered.
+const EVICTIONS_PER_STEP: usize = 256;
+
 impl<T: Payload> Cache<T> {
     /// Adds a session, evicting others when there is no room.
     pub(crate) fn insert(
@@ -102,30 +105,21 @@ impl<T: Payload> Cache<T> {
         attempt
     }
 
-    /// Sets the capacity in sessions, evicts what is over it, and returns the previous one.
-    pub(crate) fn set_capacity(
-        &self,
-        limit: usize,
-        now: Timestamp,
-        departures: &mut Departures<T>,
-        guard: &Guard,
-    ) -> usize {
-        let previous = self.capacity.set_limit(limit);
-        self.settle(None, now, departures, guard);
-        previous
+    /// Sets the capacity in sessions and returns the previous one. What is over it is [evicted](Self::settle_some) next.
+    pub(crate) fn set_capacity(&self, limit: usize) -> usize {
+        self.capacity.set_limit(limit)
     }
 
-    /// Sets the capacity in bytes, if bytes are counted, evicts what is over it, and returns the previous one.
-    pub(crate) fn set_byte_capacity(
-        &self,
-        limit: usize,
-        now: Timestamp,
-        departures: &mut Departures<T>,
-        guard: &Guard,
-    ) -> Option<usize> {
-        let previous = self.capacity.set_byte_limit(limit)?;
-        self.settle(None, now, departures, guard);
-        Some(previous)
+    /// Sets the capacity in bytes and returns the previous one; `None` if bytes are not counted.
+    pub(crate) fn set_byte_capacity(&self, limit: usize) -> Option<usize> {
+        self.capacity.set_byte_limit(limit)
+    }
+
+    /// Evicts some of what is over the capacity; `true` when there may be more.
+    pub(crate) fn settle_some(&self, now: Timestamp, departures: &mut Departures<T>, guard: &Guard) -> bool {
+        let mut steps = 0..EVICTIONS_PER_STEP;
+        self.capacity.settle(|| steps.next().and_then(|_| self.evict(None, now, departures, guard)));
+        steps.is_empty()
     }
 
     /// Evicts what is over the capacity, but not `keep`.

@@ -4,7 +4,7 @@ use super::events::Events;
 use super::overtaken::Removals;
 use super::stats::{Counter, Counters};
 use super::{ContextBuilder, ExternalStore, HandshakeEvent, SessionCacheMode, Stats};
-use crate::cache::{Cache, Departures, MAX_CAPACITY, RemoveReason};
+use crate::cache::{Cache, MAX_CAPACITY, RemoveReason};
 use crate::clock::{Clock, Timestamp};
 use crate::epoch::{self, Guard};
 use crate::error::CapacityError;
@@ -141,7 +141,9 @@ impl<T: Payload> SessionContext<T> {
     /// [`CapacityError`] for more than 2^36 sessions, with nothing changed.
     pub fn set_capacity(&self, sessions: usize) -> Result<usize, CapacityError> {
         CapacityError::check(sessions, MAX_CAPACITY)?;
-        Ok(self.resize(|departures, guard| self.cache.set_capacity(sessions, self.now(), departures, guard)))
+        let previous = self.cache.set_capacity(sessions);
+        self.settle();
+        Ok(previous)
     }
 
     /// How many bytes of sessions the context may hold, if it was built to count them.
@@ -153,17 +155,22 @@ impl<T: Payload> SessionContext<T> {
     /// sessions; `None`, with nothing changed, when the context was not [built](ContextBuilder::byte_capacity) to count
     /// bytes.
     pub fn set_byte_capacity(&self, bytes: usize) -> Option<usize> {
-        self.resize(|departures, guard| self.cache.set_byte_capacity(bytes, self.now(), departures, guard))
+        let previous = self.cache.set_byte_capacity(bytes)?;
+        self.settle();
+        Some(previous)
     }
 
-    fn resize<R>(&self, resize: impl FnOnce(&mut Departures<T>, &Guard) -> R) -> R {
-        let mut departures = self.departures();
-        let guard = self.pin();
-        let previous = resize(&mut departures, &guard);
-        self.counters.add(Counter::CacheFull, departures.evicted() as u64, guard.thread());
-        drop(guard);
-        self.announce(departures);
-        previous
+    /// Evicts what is over the capacity, in steps that let reclamation pass.
+    fn settle(&self) {
+        let mut more = true;
+        while more {
+            let mut departures = self.departures();
+            let guard = self.pin();
+            more = self.cache.settle_some(self.now(), &mut departures, &guard);
+            self.counters.add(Counter::CacheFull, departures.evicted() as u64, guard.thread());
+            drop(guard);
+            self.announce(departures);
+        }
     }
 
     /// Sessions in the internal cache, expired ones included (`SSL_CTX_sess_number`). Includes those that other threads

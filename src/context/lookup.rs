@@ -209,14 +209,13 @@ impl<T: Payload> SessionContext<T> {
         self.begin_removal(wanted.key);
         match self.cache.take(wanted, guard) {
             Ok(taken) => {
-                // Another process, or a thread that found only the external copy, may have been first. The winner marks
-                // the session: with a store in memory the two hold one object, and the winner checks the mark.
+                // Another process, or a thread that found only the external copy, may have been first; or a thread that
+                // took the same session from another context. The winner marks the session: with a store in memory the
+                // two hold one object, and the winner checks the mark.
                 let store = self.external.as_deref().filter(|_| taken.header().is_external());
-                let won = store.is_none_or(|store| store.take(wanted.key).is_some());
+                let won = store.is_none_or(|store| store.take(wanted.key).is_some())
+                    && taken.session().header().mark_taken();
                 self.counters.count(if won { Counter::Hit } else { Counter::Consumed }, guard.thread());
-                if won {
-                    taken.session().mark_not_resumable();
-                }
                 if self.events.on_remove.is_some() || self.external.is_some() {
                     self.announce_removal(&taken.to_arc(), RemoveReason::Consumed);
                 }

@@ -23,7 +23,8 @@ impl SessionCacheMode {
     pub const SERVER: Self = Self(2);
     /// Both are.
     pub const BOTH: Self = Self(3);
-    /// No automatic removal of what has expired; only `flush_sessions` reclaims. Lookups still never return it.
+    /// No automatic removal of what has expired: only `flush_sessions` reclaims, and a lookup that meets an expired session
+    /// of TLS 1.2 or older. Lookups still never return it.
     pub const NO_AUTO_CLEAR: Self = Self(0x80);
     /// Lookups ask the external store only.
     pub const NO_INTERNAL_LOOKUP: Self = Self(0x100);

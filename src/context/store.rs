@@ -183,7 +183,9 @@ impl<T: Payload> SessionContext<T> {
         self.sweep(|_, _| Some(RemoveReason::Flushed))
     }
 
-    /// Removes every session of a session id context: what a change of policy asks for. Returns how many.
+    /// Removes every session of a session id context that is cached here: what a change of policy asks for, beside a new
+    /// context, under which lookups refuse the old sessions wherever they are. An external store is told of each session
+    /// that was here; it keeps those that it alone has. Returns how many.
     pub fn purge(&self, id_context: &SessionIdContext) -> usize {
         self.begin_removals();
         self.sweep(|_, session| (session.id_context() == id_context).then_some(RemoveReason::Purged))

@@ -53,6 +53,7 @@ const FORWARD: u8 = 1;
 const NOT_RESUMABLE: u8 = 2;
 const UNCONFIRMED: u8 = 8;
 const OFFERED: u8 = 4;
+const TAKEN: u8 = 128;
 
 /// Bits of `membership`.
 const CLAIMED: u8 = 1;
@@ -166,6 +167,12 @@ impl Header {
     #[inline]
     pub(crate) fn is_marked_not_resumable(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & NOT_RESUMABLE != 0
+    }
+
+    /// Marks the session not resumable because it was taken; `true` for the first to do so. A session may be in several
+    /// contexts, and be removed from one while it is taken from another: the mark alone would not say who was first.
+    pub(crate) fn mark_taken(&self) -> bool {
+        self.flags.fetch_or(TAKEN | NOT_RESUMABLE, Ordering::Relaxed) & TAKEN == 0
     }
 
     pub(crate) fn mark_not_resumable(&self) {
