@@ -82,7 +82,9 @@ pub(crate) fn flood_hit_ratio(policy: &mut dyn Policy, hot: usize, flood: u64) -
             session_of[visitor] = Some(add(policy));
         }
         if visit > warm / 4 {
-            (0..flood).for_each(|_| drop(add(policy)));
+            for _ in 0..flood {
+                add(policy);
+            }
         }
     }
     hits as f64 / visits as f64
