@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod cache;
+#[cfg_attr(resumption_loom, allow(dead_code))] // models have no process
 mod clock;
 mod connection;
 mod context;
 mod epoch;
 mod error;
 mod eviction;
+#[cfg_attr(resumption_loom, allow(dead_code))] // models have no process
 mod ledger;
 mod session;
 mod sync;

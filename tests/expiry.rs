@@ -1,6 +1,8 @@
 //! Time: whatever is added, taken, removed, renewed and flushed, with timeouts from a second to ten years and a clock that
 //! jumps, the context holds what a `BTreeMap` by expiry holds, and tells of the same departures.
 
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+
 mod common;
 
 use common::{key, www};

@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// nothing. It may be lossy: a session it has lost costs a full handshake. It must not be generous: [`take`] returns a
 /// session to one caller only, however many processes ask.
 ///
+/// Keys are not used again: of two sessions that had one key, the store may hold one and the table the other, and `take`
+/// asks the store for the key, not for the session.
+///
 /// Handshake code calls lookups synchronously, so a store should answer from memory and do its I/O elsewhere. Keys that
 /// are asked for come from the network and are untrusted. Sessions are secrets: seal what leaves the process and parse
 /// what comes back as hostile input. Whatever a store returns, the context checks mark, id, version, session id context
