@@ -21,7 +21,12 @@ pub(crate) fn pass(seconds: u32) {
     NOW.set(NOW.get().map(|now| now + i64::from(seconds)));
 }
 
-fn now() -> timeval {
+/// The present on this thread, in seconds since 1970.
+pub(crate) fn now() -> i64 {
+    present().tv_sec
+}
+
+fn present() -> timeval {
     if let Some(now) = NOW.get() {
         return timeval { tv_sec: now, tv_usec: 0 };
     }
@@ -34,7 +39,7 @@ fn now() -> timeval {
 // SAFETY: the signature and the meaning are those of the C library; nothing is relied upon but the arguments.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn time(out: *mut time_t) -> time_t {
-    let seconds = now().tv_sec;
+    let seconds = now();
     if !out.is_null() {
         // SAFETY: the caller passes nothing or a place for one value.
         unsafe { ptr::write(out, seconds) };
@@ -47,7 +52,7 @@ unsafe extern "C" fn time(out: *mut time_t) -> time_t {
 unsafe extern "C" fn gettimeofday(out: *mut timeval, _: *mut c_void) -> c_int {
     if !out.is_null() {
         // SAFETY: the caller passes nothing or a place for one value.
-        unsafe { ptr::write(out, now()) };
+        unsafe { ptr::write(out, present()) };
     }
     0
 }

@@ -1,7 +1,7 @@
 //! Runs a program on both sides and compares them after every call.
 
 use crate::judge::Judge;
-use crate::observe::{Outcome, State};
+use crate::observe::{Answer, Outcome, State};
 use crate::ours::Ours;
 use crate::program::{Call, Program};
 use crate::real::Real;
@@ -36,8 +36,8 @@ impl Lockstep {
         Self { real: Real::new(), ours: Ours::new() }
     }
 
-    /// Runs the program to its end, or to the first difference.
-    pub(crate) fn run(&self, program: &Program, rules: &mut Rules) -> Result<(), Box<Difference>> {
+    /// Runs the program to its end, or to the first difference. Returns what our calls answered.
+    pub(crate) fn run(&self, program: &Program, rules: &mut Rules) -> Result<Vec<Answer>, Box<Difference>> {
         let mapped = rules.holds(Rule::CapacityHoldsAll);
         let capacity_map = if mapped { one_more } else { as_it_is };
         self.real.begin(program, capacity_map, rules.holds(Rule::NoIdRefused));
@@ -63,7 +63,7 @@ impl Lockstep {
         }
         self.real.check_counters();
         self.ours.check_counters();
-        Ok(())
+        Ok(trace.into_iter().map(|(_, _, ours)| ours.answer).collect())
     }
 
     fn tell(&self, trace: &[(&Call, Outcome, Outcome)]) -> String {

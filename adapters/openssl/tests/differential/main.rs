@@ -5,7 +5,10 @@
 //!
 //! 10,000 programs; the environment variable `RESUMPTION_PROGRAMS` sets another number. A program that shows a difference
 //! is made small and printed with what both sides did. `RESUMPTION_PROGRAM` runs the one with that number.
+//!
+//! The rows in brackets are those of OpenSSL 3.0, whose behaviour the rules know. `cases.rs` has fixed programs.
 
+mod cases;
 mod clock;
 mod ffi;
 mod judge;
