@@ -67,7 +67,14 @@ impl Capacity {
 
     /// Their bytes, if they are counted.
     pub(crate) fn bytes(&self) -> Option<usize> {
-        self.byte_limit.as_ref().map(|_| self.used.bytes.load(Ordering::Relaxed))
+        self.byte_limit.as_ref().map(|_| self.bytes_used())
+    }
+
+    /// A replace in a full cache counts the new session's bytes when it is in; if it is taken before that, the sum is below
+    /// zero for that instant.
+    fn bytes_used(&self) -> usize {
+        let bytes = self.used.bytes.load(Ordering::Relaxed);
+        if bytes > isize::MAX as usize { 0 } else { bytes }
     }
 
     fn most(&self) -> usize {
@@ -79,8 +86,7 @@ impl Capacity {
 
     fn bytes_over(&self, weight: u32) -> bool {
         self.byte_limit.as_ref().is_some_and(|limit| {
-            self.used.bytes.load(Ordering::Relaxed).saturating_add(weight as usize)
-                > limit.load(Ordering::Relaxed)
+            self.bytes_used().saturating_add(weight as usize) > limit.load(Ordering::Relaxed)
         })
     }
 
