@@ -42,7 +42,8 @@ impl RawTable {
             // On a second lap buckets are met whose claimer sleeps: they are moved without it.
             self.move_bucket(array, index % array.count(), guard);
         }
-        if array.moved.load(Ordering::Relaxed) >= array.count() {
+        // Acquire: pairs with the AcqRel additions of the movers, so that whoever starts at the new root sees their copies.
+        if array.moved.load(Ordering::Acquire) >= array.count() {
             self.finish_growth(array, guard);
         }
     }
