@@ -162,19 +162,19 @@ impl<T: Payload> SessionContext<T> {
     /// while another thread is at the wheel, walks the table; other threads go on meanwhile.
     pub fn flush_sessions(&self, now: Timestamp) -> usize {
         let clock = self.now();
-        if now == clock
-            && let Some(removed) = self.reap_all(now)
-        {
-            return removed;
+        let (reaped, all) = if now == clock { self.reap_all(now) } else { (0, false) };
+        if all {
+            return reaped;
         }
-        self.sweep(|header, _| {
+        let swept = self.sweep(|header, _| {
             let expiry = header.expires_at();
             (now > expiry).then_some(if clock > expiry {
                 RemoveReason::Expired
             } else {
                 RemoveReason::Flushed
             })
-        })
+        });
+        reaped + swept
     }
 
     /// Removes every session, as `SSL_CTX_flush_sessions` with a time of zero. Returns how many.

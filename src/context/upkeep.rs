@@ -72,11 +72,12 @@ impl<T: Payload> SessionContext<T> {
         self.cache.reap(now, budget, departures, guard).0
     }
 
-    /// Removes everything that has expired at the clock's `now`, by the wheel; `None` if the wheel cannot tell.
-    pub(super) fn reap_all(&self, now: Timestamp) -> Option<usize> {
+    /// Removes what has expired at the clock's `now`, by the wheel. Returns how much that was, and whether it was all: not
+    /// if the wheel cannot tell, or if another thread is at it.
+    pub(super) fn reap_all(&self, now: Timestamp) -> (usize, bool) {
         let mut total = 0;
         if !self.cache.wheel_knows_all() {
-            return None;
+            return (total, false);
         }
         loop {
             let mut departures = self.departures();
@@ -86,9 +87,9 @@ impl<T: Payload> SessionContext<T> {
             self.announce(departures);
             total += removed;
             match progress {
-                Progress::Done => return Some(total),
+                Progress::Done => return (total, true),
                 Progress::More => {}
-                Progress::Busy => return None,
+                Progress::Busy => return (total, false),
             }
         }
     }
