@@ -1,9 +1,10 @@
 //! The client's side: sessions by peer.
 
+use crate::contain::{Containment, Share};
 use crate::ffi::{self, FreshSession};
 use crate::peer::{Host, Peer};
 use crate::policy::{InstallError, Policy};
-use crate::server::{Containment, check_side, effective_timeout};
+use crate::server::{check_side, effective_timeout};
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{
@@ -75,12 +76,11 @@ impl ClientSessions {
                 | SslSessionCacheMode::NO_INTERNAL
                 | SslSessionCacheMode::NO_AUTO_CLEAR,
         );
-        let contained = Containment { faults: Arc::clone(&self.faults) };
+        let contained = Containment::new(&self.faults);
         builder.set_new_session_callback(move |ssl: &mut SslRef, session: SslSession| {
             contained.run(|| store(ssl, indexes, &session).map_err(drop));
         });
-        let view = View { cache: Arc::clone(&self.cache), id_context: policy.as_context() };
-        builder.set_ex_data(indexes.view, view);
+        builder.set_ex_data(indexes.view, self.view(&policy));
         Ok(policy)
     }
 
@@ -117,8 +117,12 @@ impl ClientSessions {
     /// Forgets the sessions of a peer that were made under this policy. For a connection that the application refused
     /// after the handshake.
     pub fn forget(&self, policy: &Policy, peer: &Peer) {
-        let view = View { cache: Arc::clone(&self.cache), id_context: policy.as_context() };
-        view.forget(peer);
+        self.view(policy).forget(peer);
+    }
+
+    fn view(&self, policy: &Policy) -> View {
+        let cache = Share::new(&self.cache, Containment::new(&self.faults));
+        View { cache, id_context: policy.as_context() }
     }
 
     /// How many callbacks have failed; see [`ServerSessions::faults`](crate::ServerSessions::faults).
@@ -140,7 +144,7 @@ impl fmt::Debug for ClientSessions {
 
 /// What one context of OpenSSL sees of the cache.
 struct View {
-    cache: Arc<SessionContext<Secret>>,
+    cache: Share,
     id_context: SessionIdContext,
 }
 

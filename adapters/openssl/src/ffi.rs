@@ -3,6 +3,7 @@
 //! Every function here is safe to call: what OpenSSL asks of its callers is either stated by the types of the arguments
 //! or established inside.
 
+use crate::contain::caught;
 use foreign_types::ForeignTypeRef as _;
 use libc::{c_int, c_long, c_uint, c_void, size_t};
 use openssl::error::ErrorStack;
@@ -11,7 +12,6 @@ use openssl::stack::StackRef;
 use openssl::x509::{X509CrlRef, X509Name, X509Object};
 use openssl_sys as sys;
 use resumption::ProtocolVersion;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 type AllowEarlyData = unsafe extern "C" fn(*mut sys::SSL, *mut c_void) -> c_int;
@@ -58,6 +58,11 @@ impl FreshSession {
         SslSession::from_der(der).map(Self)
     }
 
+    /// The second at which the session began (`SSL_SESSION_get_time`).
+    pub(crate) fn time(&self) -> u64 {
+        u64::try_from(self.0.time()).unwrap_or(0)
+    }
+
     /// Lets the session begin at this second (`SSL_SESSION_set_time`).
     pub(crate) fn set_time(&self, seconds: u64) {
         let seconds = c_long::try_from(seconds).unwrap_or(c_long::MAX);
@@ -101,7 +106,7 @@ pub(crate) fn set_early_data_gate<G: EarlyDataGate>(builder: &mut SslContextBuil
         // makes every connection there is as an `Ssl`.
         let ssl = unsafe { SslRef::from_ptr(ssl) };
         // A panic must not cross into C.
-        catch_unwind(AssertUnwindSafe(|| G::admits(ssl))).unwrap_or(false).into()
+        caught(|| G::admits(ssl)).unwrap_or(false).into()
     }
     // SAFETY: the context is alive, and the callback needs no argument.
     unsafe { SSL_CTX_set_allow_early_data_cb(builder.as_ptr(), Some(gate::<G>), ptr::null_mut()) };

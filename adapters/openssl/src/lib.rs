@@ -111,6 +111,7 @@
 #![deny(unsafe_code)]
 
 mod client;
+mod contain;
 mod counters;
 mod digest;
 #[allow(unsafe_code, reason = "what the openssl crate has no name for")]

@@ -1,5 +1,6 @@
 //! What happens in a server's handshake: sessions are stored, found and removed.
 
+use crate::contain::Share;
 use crate::ffi::{self, FreshSession};
 use crate::policy::Policy;
 use crate::server::TicketUse;
@@ -12,11 +13,11 @@ use resumption::{
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What one context of OpenSSL sees of the cache.
 pub(crate) struct View {
-    pub(crate) cache: Arc<SessionContext<Secret>>,
+    pub(crate) cache: Share,
     pub(crate) policy: Policy,
     pub(crate) terms: Terms,
 }
@@ -98,16 +99,7 @@ impl View {
     fn find_by_id(&self, key: SessionKey, id_context: SessionIdContext) -> Result<Option<Found>, ErrorStack> {
         let guard = pin();
         let Some(session) = self.cache.lookup(&key, &id_context, &guard) else { return Ok(None) };
-        let decoded = decode(session)?;
-        // The cache has said that the session is valid, by its own clock and after its own renewals. These versions use
-        // the time for nothing else.
-        decoded.set_time(self.now_of_openssl());
-        Ok(Some(Found { session: decoded, connection: None }))
-    }
-
-    /// OpenSSL judges expiry by the wall clock, whatever the cache's clock says.
-    fn now_of_openssl(&self) -> u64 {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+        Ok(Some(Found { session: decode(session)?, connection: None }))
     }
 
     /// A handshake has established a session, or a ticket was issued.
@@ -143,10 +135,21 @@ impl View {
     }
 }
 
-/// A connection's own copy of a session, with the lifetime that the cache has given it.
+/// A connection's own copy of a session.
+///
+/// The cache has said that the session is valid, by its own clock and after its own renewals. OpenSSL judges once more, by
+/// the wall clock, some instants later: the copy is given a life in which that makes no difference.
 fn decode(session: &Session<Secret>) -> Result<FreshSession, ErrorStack> {
+    /// Between our judgement and OpenSSL's, on a machine that is busy.
+    const MARGIN: u64 = 10;
     let decoded = FreshSession::decode(session.payload().as_bytes())?;
-    decoded.set_timeout(session.timeout().as_secs());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    if !session.version().has_tickets_only() {
+        // These versions use the time for nothing else. In TLS 1.3 the age of a ticket counts for early data.
+        decoded.set_time(now);
+    }
+    let age = now.saturating_sub(decoded.time());
+    decoded.set_timeout(session.timeout().as_secs().max(age.saturating_add(MARGIN)));
     Ok(decoded)
 }
 

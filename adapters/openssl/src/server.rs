@@ -1,9 +1,9 @@
 //! The server's side: what to put into an `SSL_CTX`.
 
+use crate::contain::{Containment, Share};
 use crate::ffi::{self, FreshSession};
 use crate::policy::{InstallError, Policy};
 use crate::resume::{Connection, Terms, View};
-use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslContextRef, SslOptions, SslRef, SslSession, SslSessionCacheMode,
@@ -11,7 +11,6 @@ use openssl::ssl::{
 };
 use resumption::{Secret, SessionCacheMode, SessionContext, Timestamp};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -118,7 +117,8 @@ impl ServerSessions {
         );
         ffi::set_timeout(builder, effective_timeout(&self.cache).as_secs());
         self.set_callbacks(builder, indexes);
-        let view = View { cache: Arc::clone(&self.cache), policy: policy.clone(), terms: self.terms };
+        let cache = Share::new(&self.cache, Containment::new(&self.faults));
+        let view = View { cache, policy: policy.clone(), terms: self.terms };
         builder.set_ex_data(indexes.view, view);
         Ok(policy)
     }
@@ -126,26 +126,24 @@ impl ServerSessions {
     /// The callbacks are found through the context that a connection was made from; the view of the cache through the
     /// one that it has at that moment.
     fn set_callbacks(&self, builder: &mut SslContextBuilder, indexes: Indexes) {
-        let contained = self.containment();
+        let contained = Containment::new(&self.faults);
         builder.set_new_session_callback(move |ssl: &mut SslRef, session: SslSession| {
             contained.run(|| store(ssl, indexes, &session));
         });
-        let contained = self.containment();
+        let contained = Containment::new(&self.faults);
         ffi::set_get_session_callback(builder, move |ssl: &mut SslRef, id: &[u8]| {
             contained.run(|| find(ssl, indexes, id)).flatten()
         });
-        let (contained, cache) = (self.containment(), Arc::clone(&self.cache));
-        builder.set_remove_session_callback(move |_: &SslContextRef, session: &SslSessionRef| {
+        let contained = Containment::new(&self.faults);
+        builder.set_remove_session_callback(move |context: &SslContextRef, session: &SslSessionRef| {
             contained.run(|| {
-                crate::resume::remove(&cache, session);
+                if let Some(view) = context.ex_data(indexes.view) {
+                    crate::resume::remove(&view.cache, session);
+                }
                 Ok(())
             });
         });
         ffi::set_early_data_gate::<TakenSessions>(builder);
-    }
-
-    fn containment(&self) -> Containment {
-        Containment { faults: Arc::clone(&self.faults) }
     }
 
     /// How many callbacks have failed: the cache's own callbacks or store panicked, or OpenSSL could not encode or
@@ -238,25 +236,5 @@ impl ffi::EarlyDataGate for TakenSessions {
         connection
             .zip(ssl.session())
             .is_some_and(|(connection, session)| connection.admit_early_data(session))
-    }
-}
-
-/// Keeps panics from crossing into C, counts what goes wrong, and leaves OpenSSL's queue of errors as it was: it may
-/// hold what the application is about to be told.
-pub(crate) struct Containment {
-    pub(crate) faults: Arc<AtomicU64>,
-}
-
-impl Containment {
-    pub(crate) fn run<R>(&self, work: impl FnOnce() -> Result<R, ()>) -> Option<R> {
-        let pending = ErrorStack::get();
-        let outcome = catch_unwind(AssertUnwindSafe(work));
-        let result = outcome.ok().and_then(Result::ok);
-        if result.is_none() {
-            self.faults.fetch_add(1, Ordering::Relaxed);
-        }
-        drop(ErrorStack::get());
-        pending.put();
-        result
     }
 }

@@ -7,6 +7,7 @@ use openssl::ssl::{ShutdownState, SslContext, SslContextRef, SslSession};
 use resumption::{RemoveReason, Secret, SessionContext, SessionKey};
 use resumption_openssl::{OpensslCounters, ServerSessions};
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 fn open(client: &Client, server: &SslContextRef, offer: Option<&common::Offer>) -> Open {
@@ -139,8 +140,50 @@ fn a_callback_that_panics_costs_a_resumption_and_nothing_else() {
     drop(open(&client, &server, Some(visit.only())));
     assert_eq!(sessions.faults(), 4, "remove");
     assert!(!client.visit(&server, Some(visit.only())).resumed);
-    std::mem::forget(sessions); // dropping the cache flushes it, and the callback would panic here
-    std::mem::forget(server);
+    assert_eq!(sessions.faults(), 6, "get, and new");
+    std::mem::forget(sessions); // it might be the last to hold the cache, and the callback would panic in this test
+}
+
+/// Panics, and panics again when the panic is over.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            resume_unwind(Box::new(()));
+        }
+    }
+}
+
+#[test]
+fn a_panic_whose_payload_panics_is_contained_too() {
+    let cache = cache_of(SessionContext::builder().on_new(|_, _| resume_unwind(Box::new(Bomb))));
+    let sessions = ServerSessions::new(cache);
+    let server = caching(server_builder(), &sessions);
+    Client::new(TLS12).visit(&server, None);
+    assert_eq!(sessions.faults(), 1);
+}
+
+#[test]
+fn the_end_of_a_context_announces_its_sessions_and_may_panic() {
+    for panics in [false, true] {
+        let ended = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&ended);
+        let cache = cache_of(SessionContext::builder().on_remove(move |_, _, reason| {
+            assert_eq!(reason, RemoveReason::ContextDropped);
+            count.fetch_add(1, Ordering::Relaxed);
+            if panics {
+                resume_unwind(Box::new("remove"));
+            }
+        }));
+        // The context of OpenSSL is the only one that holds the cache: SSL_CTX_free ends it.
+        let server = server(&cache);
+        drop(cache);
+        Client::new(TLS12).visit(&server, None);
+        assert_eq!(ended.load(Ordering::Relaxed), 0);
+        drop(server);
+        assert_eq!(ended.load(Ordering::Relaxed), 1);
+    }
 }
 
 #[test]
