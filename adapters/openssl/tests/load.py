@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Well and badly behaved HTTPS clients, several processes of them, for a while.
+"""Well and badly behaved HTTPS clients, which complain about anything but a correct answer.
 
-    load.py PORT SECONDS PROCESSES SEED
+    load.py --load PORT SECONDS PROCESSES
+    load.py --visits PORT 1.2|1.3 CLEAN GARBAGE
 
-They offer old and new sessions of TLS 1.2 and TLS 1.3, end connections in every way there is, and complain about
-anything but a correct answer. Prints what they saw: full and resumed handshakes, and answers.
+The first form is several processes of them, for a while: they offer old and new sessions of TLS 1.2 and TLS 1.3, and end
+connections in every way there is. The second is so many visits one after the other, each with a full handshake, which end
+cleanly or with a fatal alert. Prints what they saw: full and resumed handshakes, and answers.
 """
 
 import collections
@@ -31,12 +33,12 @@ def context(version):
 
 
 def half_a_hello(port):
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
         plain.sendall(bytes([22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3]))
 
 
 def visit(port, client, offer, end, seen):
-    plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+    plain = socket.create_connection(("127.0.0.1", port), timeout=60)
     with client.wrap_socket(plain, server_hostname="localhost", session=offer) as stream:
         resumed = stream.session_reused
         seen["resumed" if resumed else "full"] += 1
@@ -83,12 +85,10 @@ def run(port, seconds, seed, results):
     results.put(dict(seen))
 
 
-def main():
-    port, seconds, processes, seed = (int(argument) for argument in sys.argv[1:])
+def load(port, seconds, processes):
     results = multiprocessing.Queue()
     workers = [
-        multiprocessing.Process(target=run, args=(port, seconds, seed * 1000 + number, results))
-        for number in range(processes)
+        multiprocessing.Process(target=run, args=(port, seconds, number, results)) for number in range(processes)
     ]
     for worker in workers:
         worker.start()
@@ -96,7 +96,25 @@ def main():
         worker.join()
     if any(worker.exitcode for worker in workers):
         sys.exit(1)
-    seen = sum((collections.Counter(results.get()) for _ in workers), collections.Counter())
+    return sum((collections.Counter(results.get()) for _ in workers), collections.Counter())
+
+
+def visits(port, version, clean, garbage):
+    client = context({"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version])
+    seen = collections.Counter()
+    for end in ["clean"] * clean + ["garbage"] * garbage:
+        visit(port, client, None, end, seen)
+    return seen
+
+
+def main():
+    form, port, *rest = sys.argv[1:]
+    if form == "--visits":
+        version, clean, garbage = rest
+        seen = visits(int(port), version, int(clean), int(garbage))
+    else:
+        seconds, processes = rest
+        seen = load(int(port), int(seconds), int(processes))
     print(json.dumps(seen, sort_keys=True))
 
 

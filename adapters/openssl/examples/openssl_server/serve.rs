@@ -67,7 +67,7 @@ impl Server {
                     resumption::idle();
                 }
             }
-            while open.load(Ordering::Relaxed) < self.options.connections {
+            while open.load(Ordering::Acquire) < self.options.connections {
                 let Some(stream) = waiting.pop_front() else { break };
                 self.admit(stream, &open, sender);
             }
@@ -78,11 +78,12 @@ impl Server {
     }
 
     fn drain(&self, events: &Receiver<Event>, open: &AtomicUsize) {
-        if open.load(Ordering::Relaxed) > 0 {
+        if open.load(Ordering::Acquire) > 0 {
             say(&"draining; Ctrl-C once more cuts off");
         }
         let end = Instant::now() + self.options.drain;
-        while open.load(Ordering::Relaxed) > 0 {
+        // Acquire pairs with the Release at the end of a connection.
+        while open.load(Ordering::Acquire) > 0 {
             match events.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(Event::Departure | Event::Arrival(_)) => {}
                 Ok(Event::Signal) | Err(_) => break,
@@ -95,7 +96,8 @@ impl Server {
         let (server, still_open, events) = (Arc::clone(self), Arc::clone(open), sender.clone());
         let started = thread::Builder::new().spawn(move || {
             server.visit(stream);
-            still_open.fetch_sub(1, Ordering::Relaxed);
+            // Pairs with the loads of the server: what was counted is seen in its report.
+            still_open.fetch_sub(1, Ordering::Release);
             // Nobody waits for it any more when the drain time is over.
             _ = events.send(Event::Departure);
         });
