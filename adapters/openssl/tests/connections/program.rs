@@ -141,9 +141,15 @@ fn step(random: &mut fastrand::Rng) -> Step {
         }
         93 => Step::SetIdContext(random.u8(..3)),
         94 => Step::Verify(random.usize(..3) == 0),
-        95..97 => Step::Tickets(random.usize(..4)),
-        _ => Step::Pass(random.u32(1..60)),
+        95 => Step::Tickets(random.usize(..4)),
+        _ => Step::Pass(seconds(random)),
     }
+}
+
+/// A while, or just what a session lives.
+fn seconds(random: &mut fastrand::Rng) -> u32 {
+    let life = u32::try_from(TIMEOUT).expect("a short one");
+    if random.bool() { random.u32(1..60) } else { random.u32(life - 1..life + 4) }
 }
 
 fn version(random: &mut fastrand::Rng) -> Version {
