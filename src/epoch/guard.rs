@@ -1,35 +1,40 @@
-//! Pin, guard, retire: the only module that names crossbeam-epoch.
-//!
-//! One collector serves this crate: not the process-wide default, whose guards other crates may hold for long while our
-//! secrets wait, and not one per context, since a guard of one would then have to be checked against another.
+//! Participants and their guards.
 
 #[cfg(not(resumption_loom))]
-use crate::ledger::{self, Retired, Stash};
+use super::freeing::one_at_a_time;
+#[cfg(resumption_loom)]
+use super::model::{ModelPin, one_at_a_time};
+#[cfg(not(resumption_loom))]
+use crate::ledger::{self, Lent, Page, Retired};
 use crate::session::Header;
-use crate::sync::{AtomicPtr, Ordering, Rule, is_broken};
 use crate::thread_index::ThreadIndex;
 use crossbeam_epoch::{Collector, LocalHandle};
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 struct Participant {
     handle: LocalHandle,
-    index: ThreadIndex,
+    index: ManuallyDrop<ThreadIndex>,
 }
 
 impl Participant {
+    fn new() -> Self {
+        Self { handle: COLLECTOR.register(), index: ManuallyDrop::new(ThreadIndex::acquire()) }
+    }
+
     #[inline]
     fn pin(&self) -> Guard {
-        let outermost = !self.handle.is_pinned();
         let guard = Guard {
             inner: own_pin(self.handle.pin()),
             thread: self.index.get(),
-            outermost,
+            repins: 0,
             _not_send: PhantomData,
         };
-        if outermost {
-            turn(guard.thread, 1);
+        #[cfg(not(resumption_loom))]
+        if let Some(page) = guard.page() {
+            page.pin();
         }
         guard
     }
@@ -41,18 +46,13 @@ impl Drop for Participant {
         if !cfg!(resumption_loom) {
             self.pin().flush();
         }
+        // A guard may outlive its participant, in another thread-local. It still writes to the page of this index, which
+        // then goes to nobody else.
+        if !self.handle.is_pinned() {
+            // SAFETY: dropped once, here, and not used again.
+            unsafe { ManuallyDrop::drop(&mut self.index) };
+        }
     }
-}
-
-/// Notes in the thread's page that its outermost guard comes (1), goes (1) or is as good as a new one (2).
-#[inline]
-fn turn(thread: usize, by: u64) {
-    #[cfg(not(resumption_loom))]
-    if let Some(page) = ledger::page(thread) {
-        page.turn(by);
-    }
-    #[cfg(resumption_loom)]
-    let _ = (thread, by);
 }
 
 #[cfg(not(resumption_loom))]
@@ -60,8 +60,7 @@ static COLLECTOR: std::sync::LazyLock<Collector> = std::sync::LazyLock::new(Coll
 
 #[cfg(not(resumption_loom))]
 thread_local! {
-    static PARTICIPANT: Participant =
-        Participant { handle: COLLECTOR.register(), index: ThreadIndex::acquire() };
+    static PARTICIPANT: Participant = Participant::new();
 }
 
 #[cfg(resumption_loom)]
@@ -71,8 +70,7 @@ loom::lazy_static! {
 
 #[cfg(resumption_loom)]
 loom::thread_local! {
-    static PARTICIPANT: Participant =
-        Participant { handle: COLLECTOR.register(), index: ThreadIndex::acquire() };
+    static PARTICIPANT: Participant = Participant::new();
 }
 
 #[cfg(not(resumption_loom))]
@@ -92,6 +90,11 @@ fn own_pin(guard: crossbeam_epoch::Guard) -> Pin {
 /// The index of a thread that has none any more.
 const UNKNOWN_THREAD: usize = usize::MAX;
 
+/// After how many repins a thread without a page collects. Pins nested in a guard collect nothing, so a thread that lives
+/// under one guard has to do it by itself.
+#[cfg(not(resumption_loom))]
+const REPINS_PER_FLUSH: u32 = 64;
+
 /// Pins the current thread: sessions borrowed under the guard stay readable until it is dropped.
 ///
 /// The same as [`SessionContext::pin`](crate::SessionContext::pin): a guard is good for every context. Costs one full
@@ -106,7 +109,7 @@ pub fn pin() -> Guard {
 #[cold]
 fn late_guard() -> Guard {
     let inner = own_pin(COLLECTOR.register().pin());
-    Guard { inner, thread: UNKNOWN_THREAD, outermost: false, _not_send: PhantomData }
+    Guard { inner, thread: UNKNOWN_THREAD, repins: 0, _not_send: PhantomData }
 }
 
 /// The guard under which a table gives its arrays back.
@@ -181,27 +184,39 @@ pub fn idle() {
 pub struct Guard {
     inner: Pin,
     thread: usize,
-    outermost: bool,
+    // Of a thread without a page.
+    #[cfg_attr(resumption_loom, allow(dead_code))]
+    repins: u32,
     // crossbeam's guard is !Send by its raw pointer; this says that we rely on it.
     _not_send: PhantomData<*mut ()>,
 }
 
 impl Guard {
     /// Lets reclamation pass this guard: as dropping it and pinning again, for the price of a load when nothing has
-    /// changed. The `&mut` proves that nothing is borrowed any more.
+    /// changed. The `&mut` proves that nothing is borrowed any more. Now and then, when the thread has
+    /// removed some dozens of sessions, it also hands these to the collector and frees what nobody can read any more.
     #[inline]
     pub fn repin(&mut self) {
-        self.inner.repin();
-        if self.outermost {
-            turn(self.thread, 2);
+        #[cfg(not(resumption_loom))]
+        if let Some(page) = self.page() {
+            if page.take_due() {
+                self.flush();
+            }
+            page.repin();
+        } else {
+            self.repins = self.repins.wrapping_add(1);
+            if self.repins.is_multiple_of(REPINS_PER_FLUSH) {
+                self.inner.flush();
+            }
         }
+        self.inner.repin();
     }
 
     /// Hands what this thread has retired to the collector, and frees some of what nobody can read any more.
     pub fn flush(&self) {
         #[cfg(not(resumption_loom))]
-        if let Some(page) = ledger::page(self.thread) {
-            self.collect(&page.stash);
+        if let Some(page) = self.page() {
+            self.collect(page);
         }
         self.inner.flush();
     }
@@ -212,20 +227,28 @@ impl Guard {
         #[cfg(not(resumption_loom))]
         if ledger::time_to_collect() {
             for page in ledger::pages() {
-                self.collect(&page.stash);
+                self.collect(page);
             }
             self.inner.flush();
         }
     }
 
-    /// Hands what is in a stash to the collector, in one piece.
     #[cfg(not(resumption_loom))]
-    fn collect(&self, stash: &Stash) {
-        let mut batch = Batch(Vec::new());
-        stash.take(|retired| batch.0.push(retired));
-        if !batch.0.is_empty() {
+    #[inline]
+    fn page(&self) -> Option<&'static Page> {
+        ledger::page(self.thread)
+    }
+
+    /// Hands what waits in a page to the collector, in one piece.
+    #[cfg(not(resumption_loom))]
+    fn collect(&self, page: &Page) {
+        let mut batch = Batch { retired: Vec::new(), lent: Vec::new() };
+        page.stash.take(|retired| batch.retired.push(retired));
+        page.loans.take(|lent| batch.lent.push(lent));
+        if !(batch.retired.is_empty() && batch.lent.is_empty()) {
             // SAFETY: each entry was retired under the promise of `retire`, and `take` gave it to us alone. It was
-            // unlinked before it was stashed, so whoever can reach it holds a guard that exists now.
+            // unlinked before it was stashed, so whoever can reach it holds a guard that exists now. Whoever was lent a
+            // session holds its guard still, or has no use for it any more.
             unsafe { self.defer(move || batch.release()) };
         }
     }
@@ -247,14 +270,16 @@ impl Guard {
         {
             // SAFETY: the caller owns the entry until it is released.
             let weight = unsafe { entry.as_ref() }.weight();
-            if let Some(page) = ledger::page(self.thread) {
+            let retired = (entry.as_ptr(), release as *mut ());
+            if let Some(page) = self.page() {
                 page.count_retired(weight);
-                while !page.stash.add((entry.as_ptr(), release as *mut ())) {
-                    self.collect(&page.stash);
+                while !page.stash.add(retired) {
+                    page.set_due();
+                    self.collect(page);
                 }
             } else {
                 ledger::count_retired(weight);
-                let batch = Batch(vec![(entry.as_ptr(), release as *mut ())]);
+                let batch = Batch { retired: vec![retired], lent: Vec::new() };
                 // SAFETY: the caller's promise, as in `collect`.
                 unsafe { self.defer(move || batch.release()) };
             }
@@ -275,17 +300,27 @@ impl Guard {
     /// does not panic.
     pub(crate) unsafe fn defer(&self, free: impl FnOnce() + 'static) {
         // SAFETY: the caller's promise is what crossbeam asks for.
-        unsafe { self.inner.defer_unchecked(free) };
+        unsafe { self.inner.defer_unchecked(move || one_at_a_time(free)) };
     }
 
     /// Keeps `session` alive until this guard is gone, and lends it for as long.
     pub(crate) fn lend<T: Send + Sync + 'static>(&self, session: Arc<T>) -> &T {
         let lent: *const T = Arc::as_ptr(&session);
+        #[cfg(not(resumption_loom))]
+        if let Some(page) = self.page() {
+            let loan: *mut Lent = Box::into_raw(Box::new(session));
+            while !page.loans.add(loan) {
+                page.set_due();
+                self.collect(page);
+            }
+        } else {
+            self.inner.defer(move || one_at_a_time(move || drop(session)));
+            self.inner.flush();
+        }
+        #[cfg(resumption_loom)]
         self.inner.defer(move || drop(session));
-        // Out of this thread's own bag: nobody else could empty that, should the thread go to sleep.
-        self.inner.flush();
-        // SAFETY: the count that the closure holds is given back only after every guard that exists now is gone, this
-        // one included; the returned borrow cannot outlive this one, nor a `repin` of it.
+        // SAFETY: the count that was put away is given back only after every guard that exists now is gone, this one
+        // included; the returned borrow cannot outlive this one, nor a `repin` of it.
         unsafe { &*lent }
     }
 }
@@ -293,8 +328,9 @@ impl Guard {
 impl Drop for Guard {
     #[inline]
     fn drop(&mut self) {
-        if self.outermost {
-            turn(self.thread, 1);
+        #[cfg(not(resumption_loom))]
+        if let Some(page) = self.page() {
+            page.unpin();
         }
     }
 }
@@ -302,15 +338,18 @@ impl Drop for Guard {
 /// What gives an entry back.
 pub(crate) type Release = unsafe fn(NonNull<Header>);
 
-/// Entries whose grace period has begun.
+/// Entries and loans whose grace period has begun.
 #[cfg(not(resumption_loom))]
-struct Batch(Vec<Retired>);
+struct Batch {
+    retired: Vec<Retired>,
+    lent: Vec<*mut Lent>,
+}
 
 #[cfg(not(resumption_loom))]
 impl Batch {
     fn release(self) {
         let (mut sessions, mut bytes) = (0, 0);
-        for (entry, release) in self.0 {
+        for (entry, release) in self.retired {
             let Some(entry) = NonNull::new(entry) else { continue };
             sessions += 1;
             // SAFETY: by the promise of `retire`, the entry is alive until it is released, which is now.
@@ -321,6 +360,10 @@ impl Batch {
             unsafe { release(entry) };
         }
         ledger::count_freed(sessions, bytes);
+        for lent in self.lent {
+            // SAFETY: `lend` made it from a box, and it was stashed, taken and deferred once.
+            drop(unsafe { Box::from_raw(lent) });
+        }
     }
 }
 
@@ -330,118 +373,10 @@ impl std::fmt::Debug for Guard {
     }
 }
 
-/// An `Option<Arc<T>>` that its owner replaces while others read it under guards, without touching the count.
-pub(crate) struct ArcSlot<T: Send + Sync + 'static> {
-    // From `Arc::into_raw`, with a count that the slot owns; or null.
-    pointer: AtomicPtr<T>,
-    // Makes the slot Send and Sync as an Arc is, and no more.
-    _owns: PhantomData<Arc<T>>,
-}
-
-impl<T: Send + Sync + 'static> ArcSlot<T> {
-    pub(crate) fn empty() -> Self {
-        Self { pointer: AtomicPtr::new(std::ptr::null_mut()), _owns: PhantomData }
-    }
-
-    /// What is in the slot, readable until the guard is gone, whatever is put there meanwhile.
-    #[inline]
-    pub(crate) fn load<'g>(&self, _guard: &'g Guard) -> Option<&'g T> {
-        // Acquire: pairs with the Release in `replace`, so that the value is seen whole.
-        let current = self.pointer.load(Ordering::Acquire);
-        // SAFETY: the slot held a count of it at the load, which came after the guard was made; `replace` gives that
-        // count back only once every guard that existed at the time of the swap is gone, this one included.
-        unsafe { current.as_ref() }
-    }
-
-    /// What is in the slot, counted.
-    pub(crate) fn to_arc(&self, guard: &Guard) -> Option<Arc<T>> {
-        let current: *const T = self.load(guard)?;
-        // SAFETY: it came from `Arc::into_raw`, and as `load` says its count stays above zero until the guard is gone.
-        unsafe { Arc::increment_strong_count(current) };
-        // SAFETY: the count is the one that was just added.
-        Some(unsafe { Arc::from_raw(current) })
-    }
-
-    /// Puts `new` into the slot and gives back the count of what was there once no guard can read it any more.
-    pub(crate) fn replace(&self, new: Option<Arc<T>>, guard: &Guard) {
-        let new = new.map_or(std::ptr::null_mut(), |new| Arc::into_raw(new).cast_mut());
-        // AcqRel: Release pairs with the Acquire in `load`; Acquire pairs with the Release of the swap that put what is
-        // taken out here, whose last owner this may be.
-        let order = if is_broken(Rule::PublishCurrent) { Ordering::Relaxed } else { Ordering::AcqRel };
-        let Some(old) = NonNull::new(self.pointer.swap(new, order)) else { return };
-        // SAFETY: the slot owned this count, and the swap has passed it on to this closure alone.
-        let release = move || drop(unsafe { Arc::from_raw(old.as_ptr()) });
-        if is_broken(Rule::RetireCurrent) {
-            return release();
-        }
-        // SAFETY: the pointer is in no slot any more, so no guard made from now on reaches it through one. T is Send and
-        // Sync, so any thread may drop it; it does not panic, as `Payload` asks.
-        unsafe { guard.defer(release) };
-    }
-}
-
-impl<T: Send + Sync + 'static> Drop for ArcSlot<T> {
-    fn drop(&mut self) {
-        // Borrows may outlive the slot: they are bound to their guards.
-        // Relaxed: whoever drops the slot has seen all that was done to it.
-        if !self.pointer.load(Ordering::Relaxed).is_null() {
-            self.replace(None, &pin_to_drop());
-        }
-    }
-}
-
-#[cfg(resumption_loom)]
-std::thread_local! {
-    // What a model without a collector has retired. loom runs a model's threads on one thread of the system.
-    static UNTIL_THE_END: std::cell::RefCell<Vec<Box<dyn FnOnce()>>> = const { std::cell::RefCell::new(Vec::new()) };
-}
-
-/// Frees what a model without a collector has retired; or forgets it, if the model failed.
-#[cfg(resumption_loom)]
-pub(crate) fn end_of_model() {
-    let list = UNTIL_THE_END.take();
-    for free in list {
-        if std::thread::panicking() { std::mem::forget(free) } else { free() }
-    }
-}
-
-#[cfg(resumption_loom)]
-struct ModelPin(Option<crossbeam_epoch::Guard>);
-
-#[cfg(resumption_loom)]
-impl ModelPin {
-    unsafe fn defer_unchecked(&self, free: impl FnOnce() + 'static) {
-        match &self.0 {
-            // SAFETY: the caller's promise is what crossbeam asks for.
-            Some(guard) => unsafe { guard.defer_unchecked(free) },
-            None => UNTIL_THE_END.with_borrow_mut(|list| list.push(Box::new(free))),
-        }
-    }
-
-    fn defer(&self, free: impl FnOnce() + Send + 'static) {
-        match &self.0 {
-            Some(guard) => guard.defer(free),
-            None => UNTIL_THE_END.with_borrow_mut(|list| list.push(Box::new(free))),
-        }
-    }
-
-    fn flush(&self) {
-        if let Some(guard) = &self.0 {
-            guard.flush();
-        }
-    }
-
-    fn repin(&mut self) {
-        if let Some(guard) = &mut self.0 {
-            guard.repin();
-        }
-    }
-}
-
 #[cfg(resumption_loom)]
 impl Guard {
     /// A guard for models that keep every entry until they end.
     pub(crate) fn for_model() -> Self {
-        Self { inner: ModelPin(None), thread: 0, outermost: false, _not_send: PhantomData }
+        Self { inner: ModelPin(None), thread: 0, repins: 0, _not_send: PhantomData }
     }
 }

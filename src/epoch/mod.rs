@@ -1,0 +1,17 @@
+//! Pin, guard, retire: the only module that names crossbeam-epoch.
+//!
+//! One collector serves this crate: not the process-wide default, whose guards other crates may hold for long while our
+//! secrets wait, and not one per context, since a guard of one would then have to be checked against another.
+
+mod arc_slot;
+#[cfg(not(resumption_loom))]
+mod freeing;
+mod guard;
+#[cfg(resumption_loom)]
+mod model;
+
+pub(crate) use arc_slot::ArcSlot;
+pub(crate) use guard::pin_to_drop;
+pub use guard::{Guard, idle, pin};
+#[cfg(resumption_loom)]
+pub(crate) use model::end_of_model;

@@ -1,0 +1,234 @@
+//! The pages of the threads, and the sums over them.
+
+use super::{Reclamation, Stash};
+use crate::clock;
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crossbeam_utils::CachePadded;
+use std::ptr;
+use std::time::Duration;
+
+/// A counted reference that a guard lends.
+pub(crate) type Lent = std::sync::Arc<dyn std::any::Any + Send + Sync>;
+
+/// References that one thread's guards lend. Its owner adds, anyone may take all.
+pub(crate) struct Loans([AtomicPtr<Lent>; 16]);
+
+impl Loans {
+    const fn new() -> Self {
+        Self([const { AtomicPtr::new(ptr::null_mut()) }; 16])
+    }
+
+    /// Adds one; `false` when there is no place for it: then take all and add again. Only for the owner.
+    pub(crate) fn add(&self, lent: *mut Lent) -> bool {
+        // Relaxed: who emptied the cell has taken all there was to it.
+        let Some(cell) = self.0.iter().find(|cell| cell.load(Ordering::Relaxed).is_null()) else {
+            return false;
+        };
+        // Release: publishes the reference (partner: the Acquire in `take`).
+        cell.store(lent, Ordering::Release);
+        true
+    }
+
+    /// Takes what is there, each to exactly one taker.
+    pub(crate) fn take(&self, mut taken: impl FnMut(*mut Lent)) {
+        for cell in &self.0 {
+            if cell.load(Ordering::Relaxed).is_null() {
+                continue;
+            }
+            // Acquire: pairs with the Release in `add`.
+            let lent = cell.swap(ptr::null_mut(), Ordering::Acquire);
+            if !lent.is_null() {
+                taken(lent);
+            }
+        }
+    }
+}
+
+/// A thread's page.
+pub(crate) struct Page {
+    pub(crate) stash: Stash,
+    pub(crate) loans: Loans,
+    // Whether what was put away has filled its place since the owner last asked.
+    due: AtomicBool,
+    // The owner's guards, in units of `GUARD`, and above them a number for each time under guards, in units of `PIN`.
+    pin: AtomicU64,
+    // The number that was last noticed here by another thread, and when.
+    noticed: AtomicU64,
+    noticed_at: AtomicU32,
+    sessions: AtomicU64,
+    bytes: AtomicU64,
+}
+
+const GUARD: u64 = 1;
+const PIN: u64 = 1 << 16;
+
+impl Page {
+    const fn new() -> Self {
+        Self {
+            stash: Stash::new(),
+            loans: Loans::new(),
+            due: AtomicBool::new(false),
+            pin: AtomicU64::new(0),
+            noticed: AtomicU64::new(0),
+            noticed_at: AtomicU32::new(0),
+            sessions: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The owner has found a place for what it puts away to be full.
+    pub(crate) fn set_due(&self) {
+        self.due.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has since this was last asked.
+    #[inline]
+    pub(crate) fn take_due(&self) -> bool {
+        let due = self.due.load(Ordering::Relaxed);
+        if due {
+            self.due.store(false, Ordering::Relaxed);
+        }
+        due
+    }
+
+    /// The owner has made a guard.
+    #[inline]
+    pub(crate) fn pin(&self) {
+        let pin = self.pin.load(Ordering::Relaxed);
+        let first = if pin.is_multiple_of(PIN) { PIN } else { 0 };
+        self.pin.store(pin.wrapping_add(GUARD + first), Ordering::Relaxed);
+    }
+
+    /// The owner has dropped a guard, not always the last it made.
+    #[inline]
+    pub(crate) fn unpin(&self) {
+        self.pin.store(self.pin.load(Ordering::Relaxed).wrapping_sub(GUARD), Ordering::Relaxed);
+    }
+
+    /// The owner has repinned a guard, which counts if it has no other.
+    #[inline]
+    pub(crate) fn repin(&self) {
+        let pin = self.pin.load(Ordering::Relaxed);
+        if pin % PIN == GUARD {
+            self.pin.store(pin.wrapping_add(PIN), Ordering::Relaxed);
+        }
+    }
+
+    /// The owner has retired a session of this weight.
+    #[inline]
+    pub(crate) fn count_retired(&self, weight: u32) {
+        self.sessions.store(self.sessions.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.bytes
+            .store(self.bytes.load(Ordering::Relaxed).wrapping_add(u64::from(weight)), Ordering::Relaxed);
+    }
+
+    /// For how long the owner is known to be under its present pin.
+    fn pinned_for(&self, now: u32) -> u32 {
+        let pin = self.pin.load(Ordering::Relaxed);
+        if pin.is_multiple_of(PIN) {
+            return 0;
+        }
+        let number = pin / PIN;
+        if self.noticed.swap(number, Ordering::Relaxed) != number {
+            self.noticed_at.store(now, Ordering::Relaxed);
+            return 0;
+        }
+        now.saturating_sub(self.noticed_at.load(Ordering::Relaxed))
+    }
+}
+
+// Threads that have a page. Those beyond hand each entry to the collector at once.
+const PAGES: usize = 64;
+
+static BOOK: [CachePadded<Page>; PAGES] = [const { CachePadded::new(Page::new()) }; PAGES];
+
+// Of threads without a page, and of all that was freed: written once for each batch.
+static SESSIONS: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
+static BYTES: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
+
+static COLLECTED_AT: AtomicU32 = AtomicU32::new(0);
+
+/// The page of the thread with this index.
+#[inline]
+pub(crate) fn page(thread: usize) -> Option<&'static Page> {
+    BOOK.get(thread).map(|page| &**page)
+}
+
+/// All pages, for who keeps time.
+pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
+    BOOK.iter().map(|page| &**page)
+}
+
+/// A thread without a page has retired a session.
+pub(crate) fn count_retired(weight: u32) {
+    SESSIONS.fetch_add(1, Ordering::Relaxed);
+    BYTES.fetch_add(u64::from(weight), Ordering::Relaxed);
+}
+
+/// Sessions of this weight together were freed.
+pub(crate) fn count_freed(sessions: u64, bytes: u64) {
+    SESSIONS.fetch_sub(sessions, Ordering::Relaxed);
+    BYTES.fetch_sub(bytes, Ordering::Relaxed);
+}
+
+/// Whether it is this caller's turn to collect for the process: about once a second.
+pub(crate) fn time_to_collect() -> bool {
+    let now = clock::uptime();
+    let last = COLLECTED_AT.load(Ordering::Relaxed);
+    now != last && COLLECTED_AT.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+/// What waits now.
+pub(crate) fn reclamation() -> Reclamation {
+    let now = clock::uptime();
+    let (sessions, bytes) = (SESSIONS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed));
+    let mut total = Reclamation { sessions, bytes, oldest_pin: Duration::ZERO };
+    let mut oldest = 0;
+    for page in pages() {
+        // The sums wrap below zero and back: what was freed is subtracted from one place for all.
+        total.sessions = total.sessions.wrapping_add(page.sessions.load(Ordering::Relaxed));
+        total.bytes = total.bytes.wrapping_add(page.bytes.load(Ordering::Relaxed));
+        oldest = oldest.max(page.pinned_for(now));
+    }
+    total.oldest_pin = Duration::from_secs(u64::from(oldest));
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_that_outlives_an_older_one_counts_from_when_it_was_noticed() {
+        let page = Page::new();
+        page.pin();
+        page.pin();
+        assert_eq!(page.pinned_for(10), 0);
+        page.unpin();
+        assert_eq!(page.pinned_for(15), 5);
+        page.repin();
+        assert_eq!(page.pinned_for(17), 0);
+        assert_eq!(page.pinned_for(18), 1);
+        page.pin();
+        page.repin();
+        assert_eq!(page.pinned_for(19), 2, "the older guard still stands");
+        page.unpin();
+        page.unpin();
+        assert_eq!(page.pinned_for(20), 0);
+        page.pin();
+        assert_eq!(page.pinned_for(30), 0, "another pin");
+    }
+
+    #[test]
+    fn each_loan_is_taken_once() {
+        let loans = Loans::new();
+        let places: Vec<_> = (1..=16).map(|n| ptr::without_provenance_mut::<Lent>(n * 8)).collect();
+        assert!(places.iter().all(|lent| loans.add(*lent)));
+        assert!(!loans.add(places[0]), "no room");
+        let mut taken = Vec::new();
+        loans.take(|lent| taken.push(lent));
+        assert_eq!(taken, places);
+        loans.take(|lent| panic!("{lent:?} was taken"));
+        assert!(loans.add(places[3]));
+    }
+}
