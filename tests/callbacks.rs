@@ -333,3 +333,36 @@ fn a_panic_in_a_callback_leaves_the_cache_consistent() {
         assert_eq!(bed.take(&key(7)), Some(7), "after act {index}");
     }
 }
+
+/// What removes many sessions removes all of them, here and outside, and tells of each, though every callback panics.
+#[test]
+fn a_panic_in_a_callback_leaves_no_removal_half_done() {
+    const MANY: u32 = 3_000;
+    let acts: [fn(&Bed); 4] = [
+        |bed| drop(bed.context.purge(&www())),
+        |bed| drop(bed.context.flush_all()),
+        |bed| drop(bed.context.flush_sessions(common::at(LIFE + 1))),
+        |bed| {
+            bed.advance(LIFE + 1);
+            drop(bed.context.flush_sessions(bed.context.now()));
+        },
+    ];
+    for (index, act) in acts.into_iter().enumerate() {
+        let (tier, told) = (common::Tier::default(), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&told);
+        let bed = Bed::with(|builder, _| {
+            builder.capacity(0).external(tier.clone()).on_remove(move |_, _, _| {
+                count.fetch_add(1, Ordering::SeqCst);
+                panic!("as planned");
+            })
+        });
+        (0..MANY).for_each(|n| server(&bed, n));
+        assert!(catch_unwind(AssertUnwindSafe(|| act(&bed))).is_err(), "act {index} did not panic");
+        assert_eq!(told.load(Ordering::SeqCst), MANY as usize, "act {index}");
+        let back: Vec<_> = (0..MANY).filter(|n| bed.context.contains(&key(*n))).collect();
+        assert!(back.is_empty(), "after act {index}");
+        let outside = (0..MANY).filter(|n| tier.holds(&key(*n))).count();
+        // What has expired is known to have expired everywhere, so the outside is told of the others only.
+        assert_eq!(outside, if index == 3 { MANY as usize } else { 0 }, "after act {index}");
+    }
+}

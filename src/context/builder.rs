@@ -102,8 +102,8 @@ impl<T: Payload> ContextBuilder<T> {
     /// [`store_session`](SessionContext::store_session). To keep the session, clone the `Arc`.
     ///
     /// Callbacks run on the thread that made the call that led to them, with nothing locked and no update under way:
-    /// every call of the context is allowed in every callback. A callback that panics unwinds through the call; the
-    /// cache stays consistent.
+    /// every call of the context is allowed in every callback. A callback that panics unwinds through the call, once the
+    /// call has removed and announced everything that it had to.
     pub fn on_new(
         mut self,
         callback: impl Fn(&SessionContext<T>, &Arc<Session<T>>) + Send + Sync + 'static,

@@ -1,6 +1,6 @@
 //! The context itself: its parts, its settings and its end.
 
-use super::events::Events;
+use super::events::{Events, FirstPanic};
 use super::overtaken::Removals;
 use super::stats::{Counter, Counters};
 use super::{ContextBuilder, ExternalStore, HandshakeEvent, SessionCacheMode, Stats};
@@ -162,15 +162,16 @@ impl<T: Payload> SessionContext<T> {
 
     /// Evicts what is over the capacity, in steps that let reclamation pass.
     fn settle(&self) {
-        let mut more = true;
+        let (mut more, mut panics) = (true, FirstPanic::default());
         while more {
             let mut departures = self.departures();
             let guard = self.pin();
             more = self.cache.settle_some(self.now(), &mut departures, &guard);
             self.counters.add(Counter::CacheFull, departures.evicted() as u64, guard.thread());
             drop(guard);
-            self.announce(departures);
+            panics.run(|| self.announce(departures));
         }
+        panics.resume();
     }
 
     /// Sessions in the internal cache, expired ones included (`SSL_CTX_sess_number`). Includes those that other threads

@@ -3,6 +3,8 @@
 use super::SessionContext;
 use crate::cache::{Departures, RemoveReason};
 use crate::session::{Session, SessionKey};
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 pub(super) type OnNew<T> = dyn Fn(&SessionContext<T>, &Arc<Session<T>>) + Send + Sync;
@@ -35,9 +37,11 @@ impl<T: crate::Payload> SessionContext<T> {
 
     /// Tells everyone concerned about the sessions that left. Called when the update is over and nothing is held.
     pub(super) fn announce(&self, mut departures: Departures<T>) {
+        let mut panics = FirstPanic::default();
         for (session, reason) in departures.drain() {
-            self.announce_removal(&session, reason);
+            panics.run(|| self.announce_removal(&session, reason));
         }
+        panics.resume();
     }
 
     /// Whether lookups may bring sessions in from outside.
@@ -68,14 +72,40 @@ impl<T: crate::Payload> SessionContext<T> {
     }
 
     pub(super) fn announce_removal(&self, session: &Arc<Session<T>>, reason: RemoveReason) {
+        let mut panics = FirstPanic::default();
         if let Some(external) = self.external.as_deref().filter(|_| reason.concerns_external()) {
-            external.remove(&session.key());
+            panics.run(|| external.remove(&session.key()));
         }
         if let Some(on_remove) = &self.events.on_remove {
-            on_remove(self, session, reason);
+            panics.run(|| on_remove(self, session, reason));
         }
         if reason.concerns_external() {
             self.end_removal(&session.key());
+        }
+        panics.resume();
+    }
+}
+
+/// What keeps a callback that panics from leaving a removal half done: everything is run, then the first panic goes on.
+#[derive(Default)]
+pub(super) struct FirstPanic(Option<Box<dyn Any + Send>>);
+
+impl FirstPanic {
+    /// Runs `part`, of what has to be done whole.
+    pub(super) fn run(&mut self, part: impl FnOnce()) {
+        // Asserted: nothing of ours is half done while foreign code runs, and what is foreign is as if its caller had
+        // been unwound.
+        if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(part)) {
+            self.0.get_or_insert(payload);
+        }
+    }
+
+    /// Lets the first panic go on. In a thread that is unwinding already it ends here: it has been reported.
+    pub(super) fn resume(self) {
+        if let Some(payload) = self.0
+            && !std::thread::panicking()
+        {
+            panic::resume_unwind(payload);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Adding, removing, flushing.
 
+use super::events::FirstPanic;
 use super::stats::Counter;
 use super::{SessionCacheMode, SessionContext, Side};
 use crate::cache::{CacheInsert, RemoveReason, Terms};
@@ -162,19 +163,23 @@ impl<T: Payload> SessionContext<T> {
     /// while another thread is at the wheel, walks the table; other threads go on meanwhile.
     pub fn flush_sessions(&self, now: Timestamp) -> usize {
         let clock = self.now();
-        let (reaped, all) = if now == clock { self.reap_all(now) } else { (0, false) };
-        if all {
-            return reaped;
+        let (mut removed, mut all, mut panics) = (0, false, FirstPanic::default());
+        if now == clock {
+            (removed, all) = self.reap_all(now, &mut panics);
         }
-        let swept = self.sweep(|header, _| {
+        let reason = |header: &Header, _: &Session<T>| {
             let expiry = header.expires_at();
             (now > expiry).then_some(if clock > expiry {
                 RemoveReason::Expired
             } else {
                 RemoveReason::Flushed
             })
-        });
-        reaped + swept
+        };
+        if !all {
+            panics.run(|| removed += self.sweep(reason));
+        }
+        panics.resume();
+        removed
     }
 
     /// Removes every session, as `SSL_CTX_flush_sessions` with a time of zero. Returns how many.
@@ -192,7 +197,7 @@ impl<T: Payload> SessionContext<T> {
     }
 
     pub(super) fn sweep(&self, reason: impl Fn(&Header, &Session<T>) -> Option<RemoveReason>) -> usize {
-        let mut removed = 0;
+        let (mut removed, mut panics) = (0, FirstPanic::default());
         let parts = self.cache.parts(&self.pin());
         for from in (0..parts).step_by(PARTS_PER_PIN) {
             let mut departures = self.departures();
@@ -201,8 +206,9 @@ impl<T: Payload> SessionContext<T> {
                 removed += self.cache.sweep((part, parts), &reason, &mut departures, &guard);
             }
             drop(guard);
-            self.announce(departures);
+            panics.run(|| self.announce(departures));
         }
+        panics.resume();
         removed
     }
 }

@@ -1,5 +1,6 @@
 //! Upkeep: what happens by itself, a little with every insert, and what a clock can be asked to do.
 
+use super::events::FirstPanic;
 use super::{SessionCacheMode, SessionContext};
 use crate::cache::Departures;
 use crate::clock::Timestamp;
@@ -74,7 +75,7 @@ impl<T: Payload> SessionContext<T> {
 
     /// Removes what has expired at the clock's `now`, by the wheel. Returns how much that was, and whether it was all: not
     /// if the wheel cannot tell, or if another thread is at it.
-    pub(super) fn reap_all(&self, now: Timestamp) -> (usize, bool) {
+    pub(super) fn reap_all(&self, now: Timestamp, panics: &mut FirstPanic) -> (usize, bool) {
         let mut total = 0;
         if !self.cache.wheel_knows_all() {
             return (total, false);
@@ -84,7 +85,7 @@ impl<T: Payload> SessionContext<T> {
             let guard = self.pin();
             let (progress, removed) = self.cache.reap(now, TICK_BUDGET, &mut departures, &guard);
             drop(guard);
-            self.announce(departures);
+            panics.run(|| self.announce(departures));
             total += removed;
             match progress {
                 Progress::Done => return (total, true),
