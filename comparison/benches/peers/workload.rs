@@ -1,0 +1,224 @@
+//! The loops that are timed.
+
+use crate::load::{Item, LATER, Load, SingleUse};
+use crate::worker::{Shared, Worker};
+use std::hint::{self, black_box};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What is done in a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Workload {
+    /// Hits, each of which waits for the last: the next key is chosen by what the lookup found.
+    Isolated,
+    /// Independent hits, one after the other.
+    Streamed,
+    /// Lookups of ids that nobody has.
+    Miss,
+    /// Independent hits, some sessions often and most seldom.
+    Zipf,
+    /// Of twenty operations one replaces a session and nineteen look one up.
+    Mixed,
+    /// Insert one, take another.
+    SingleUse,
+    /// Insert into a full cache.
+    AtCapacity,
+    /// One in a hundred sessions expires, and is removed.
+    Expiry,
+}
+
+impl Workload {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Isolated => "isolated hit",
+            Self::Streamed => "streamed hit",
+            Self::Miss => "miss",
+            Self::Zipf => "hit, Zipf",
+            Self::Mixed => "95 % lookup, 5 % replace",
+            Self::SingleUse => "single use: insert + take",
+            Self::AtCapacity => "insert at capacity",
+            Self::Expiry => "expiry of 1 %",
+        }
+    }
+}
+
+/// What one thread works on, and where it is in it.
+pub(crate) enum Feed<'a> {
+    /// Items, each thread from another place on.
+    Items { items: &'a [Item], at: usize },
+    /// Two halves that take turns.
+    SingleUse { halves: &'a SingleUse, at: usize, phase: usize },
+}
+
+impl<'a> Feed<'a> {
+    /// What each of `threads` threads works on.
+    pub(crate) fn of(workload: Workload, load: &'a Load, threads: usize) -> Vec<Self> {
+        let items: &[Item] = match workload {
+            Workload::Miss => &load.absent,
+            Workload::Zipf => &load.zipf,
+            _ => &load.live,
+        };
+        (0..threads).map(|t| Feed::Items { items, at: items.len() / threads * t }).collect()
+    }
+}
+
+/// Takes the next `steps` of a feed, in pieces that do not wrap.
+fn pieces(items: &[Item], at: &mut usize, steps: usize, mut work: impl FnMut(&[Item])) {
+    let mut left = steps;
+    while left > 0 {
+        let piece = left.min(items.len() - *at);
+        work(&items[*at..*at + piece]);
+        *at = (*at + piece) % items.len();
+        left -= piece;
+    }
+}
+
+#[inline(never)]
+fn isolated(worker: &mut impl Worker, items: &[Item], at: &mut usize, steps: usize) {
+    let mut i = *at;
+    for _ in 0..steps {
+        // What was found is added to the index, so the address of the next key waits for it. A miss would stand still.
+        i += worker.find(&items[i]) as usize;
+        if i == items.len() {
+            i = 0;
+        }
+    }
+    assert_eq!(black_box(i), (*at + steps) % items.len(), "a lookup found nothing");
+    *at = i;
+}
+
+#[inline(never)]
+fn streamed(worker: &mut impl Worker, items: &[Item], at: &mut usize, steps: usize, expected: u64) {
+    let mut sum = 0;
+    pieces(items, at, steps, |piece| sum += worker.find_all(piece));
+    assert_eq!(black_box(sum), steps as u64 * expected, "not what should be found");
+}
+
+#[inline(never)]
+fn mixed(worker: &mut impl Worker, items: &[Item], at: &mut usize, steps: usize) {
+    let (mut sum, mut expected) = (0, 0);
+    pieces(items, at, steps, |piece| {
+        for twenty in piece.chunks(20) {
+            worker.insert(&twenty[0], LATER);
+            for item in &twenty[1..] {
+                sum += worker.find(item);
+            }
+            expected += twenty.len() as u64 - 1;
+        }
+    });
+    assert_eq!(black_box(sum), expected, "a lookup found nothing");
+}
+
+#[inline(never)]
+fn single_use(worker: &mut impl Worker, halves: &SingleUse, at: &mut usize, phase: &mut usize, steps: usize) {
+    let mut sum = 0;
+    let mut left = steps;
+    while left > 0 {
+        let (takes, inserts) = (&halves.takes[*phase % 2], &halves.inserts[(*phase + 1) % 2]);
+        let piece = left.min(takes.len() - *at);
+        for (insert, take) in inserts[*at..*at + piece].iter().zip(&takes[*at..*at + piece]) {
+            worker.insert(insert, LATER);
+            sum += worker.take(take);
+        }
+        *at += piece;
+        left -= piece;
+        if *at == takes.len() {
+            *at = 0;
+            *phase += 1;
+        }
+    }
+    assert_eq!(black_box(sum), steps as u64, "a session was not there to be taken");
+}
+
+#[inline(never)]
+fn inserts(worker: &mut impl Worker, items: &[Item], at: &mut usize, steps: usize) {
+    pieces(items, at, steps, |piece| worker.fill(piece));
+}
+
+/// Runs so many steps of a workload.
+fn run(worker: &mut impl Worker, workload: Workload, feed: &mut Feed<'_>, steps: usize) {
+    match (workload, feed) {
+        (Workload::Isolated, Feed::Items { items, at }) => isolated(worker, items, at, steps),
+        (Workload::Streamed | Workload::Zipf, Feed::Items { items, at }) => {
+            streamed(worker, items, at, steps, 1)
+        }
+        (Workload::Miss, Feed::Items { items, at }) => streamed(worker, items, at, steps, 0),
+        (Workload::Mixed, Feed::Items { items, at }) => mixed(worker, items, at, steps),
+        (Workload::AtCapacity, Feed::Items { items, at }) => inserts(worker, items, at, steps),
+        (Workload::SingleUse, Feed::SingleUse { halves, at, phase }) => {
+            single_use(worker, halves, at, phase, steps);
+        }
+        (workload, _) => unreachable!("{workload:?} has another feed"),
+    }
+}
+
+/// The number of steps that take about `turn`, by trying.
+fn fitting(turn: Duration, mut cost_of: impl FnMut(usize) -> f64) -> usize {
+    let mut steps = 16;
+    loop {
+        let fitting = (turn.as_nanos() as f64 / cost_of(steps)) as usize;
+        if fitting < steps * 4 || steps >= 1 << 17 {
+            return fitting.clamp(8, 1 << 18);
+        }
+        steps *= 4;
+    }
+}
+
+/// Wall time for each step of all threads, in nanoseconds.
+fn timed_turn<S: Shared>(cache: &S, workload: Workload, feeds: &mut [Feed<'_>], steps: usize) -> f64 {
+    if let [feed] = feeds {
+        let mut worker = cache.worker();
+        return timed(&mut worker, workload, feed, steps);
+    }
+    let threads = feeds.len();
+    let ready = &AtomicUsize::new(0);
+    let spans: Vec<(Instant, Instant)> = thread::scope(|scope| {
+        let start = |feed| {
+            scope.spawn(move || {
+                let mut worker = cache.worker();
+                ready.fetch_add(1, Ordering::AcqRel);
+                // Not a barrier: to be woken up takes as long as thousands of lookups.
+                while ready.load(Ordering::Acquire) < threads {
+                    hint::spin_loop();
+                }
+                let started = Instant::now();
+                run(&mut worker, workload, feed, steps);
+                (started, Instant::now())
+            })
+        };
+        let handles: Vec<_> = feeds.iter_mut().map(start).collect();
+        handles.into_iter().map(|handle| handle.join().expect("a run failed")).collect()
+    });
+    let first = spans.iter().map(|span| span.0).min().expect("threads");
+    let last = spans.iter().map(|span| span.1).max().expect("threads");
+    (last - first).as_nanos() as f64 / (steps * threads) as f64
+}
+
+fn timed(worker: &mut impl Worker, workload: Workload, feed: &mut Feed<'_>, steps: usize) -> f64 {
+    let started = Instant::now();
+    run(worker, workload, feed, steps);
+    started.elapsed().as_nanos() as f64 / steps as f64
+}
+
+/// A side that shares a cache among as many threads as there are feeds; each turn returns the cost of a step.
+pub(crate) fn shared<'a, S: Shared>(
+    cache: S,
+    workload: Workload,
+    mut feeds: Vec<Feed<'a>>,
+    turn: Duration,
+) -> impl FnMut() -> f64 + use<'a, S> {
+    let steps = fitting(turn, |steps| timed_turn(&cache, workload, &mut feeds, steps));
+    move || timed_turn(&cache, workload, &mut feeds, steps)
+}
+
+/// A side that only one thread may use.
+pub(crate) fn alone<'a, W: Worker>(
+    mut worker: W,
+    workload: Workload,
+    mut feed: Feed<'a>,
+    turn: Duration,
+) -> impl FnMut() -> f64 + use<'a, W> {
+    let steps = fitting(turn, |steps| timed(&mut worker, workload, &mut feed, steps));
+    move || timed(&mut worker, workload, &mut feed, steps)
+}
