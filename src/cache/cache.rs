@@ -8,7 +8,7 @@ use crate::error::BuildError;
 use crate::eviction::Hands;
 use crate::session::{Payload, Session, SessionIdContext, SessionKey};
 use crate::sync::AtomicBool;
-use crate::table::{Hash, Member, Miss, Table, Unlinked};
+use crate::table::{Glance, Hash, Member, Miss, Table, Unlinked};
 use crate::wheel::Wheel;
 use ahash::RandomState;
 
@@ -107,6 +107,15 @@ impl<T: Payload> Cache<T> {
         self.table.buckets(guard)
     }
 
+    /// The session that is wanted, if one look says so: the short way of [`find`](Self::find).
+    #[inline(always)]
+    pub(crate) fn glance<'g>(&self, wanted: Wanted<'_>, guard: &'g Guard) -> Glance<'g, T> {
+        let admit = |session: &Session<T>| {
+            session.id_context() == wanted.context && wanted.now <= session.header().expires_at()
+        };
+        self.table.glance(self.table.hash(wanted.key.id()), wanted.key, admit, guard)
+    }
+
     /// The session that is wanted, or why not.
     #[inline]
     pub(crate) fn find<'g>(&self, wanted: Wanted<'_>, guard: &'g Guard) -> Found<'g, T> {
@@ -197,11 +206,13 @@ impl<T: Payload> Cache<T> {
     }
 
     /// Why a session that is not in the table is not there.
-    #[cold]
     fn absence(&self, hash: Hash, miss: Miss) -> Refusal {
-        if miss.other_version {
-            return Refusal::OtherVersion;
-        }
+        if miss.other_version { Refusal::OtherVersion } else { self.absence_of(hash) }
+    }
+
+    /// Why no session with this hash is there, as far as the cache remembers.
+    #[inline]
+    pub(crate) fn absence_of(&self, hash: Hash) -> Refusal {
         match self.recent.recall(hash) {
             None => Refusal::Unknown,
             Some(Left::Evicted) => Refusal::Evicted,

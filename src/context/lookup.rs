@@ -6,7 +6,7 @@ use crate::cache::{Found, Refusal, RemoveReason, Terms, Wanted};
 use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::session::{Membership, Payload, Session, SessionIdContext, SessionKey};
-use crate::table::{Member, Unlinked};
+use crate::table::{Glance, Hash, Member, Unlinked};
 use std::sync::Arc;
 
 impl<T: Payload> SessionContext<T> {
@@ -39,17 +39,73 @@ impl<T: Payload> SessionContext<T> {
         now: Timestamp,
         guard: &'g Guard,
     ) -> Option<&'g Session<T>> {
-        let wanted = Wanted { key, context: id_context, now };
-        match self.find(wanted, guard) {
+        if self.mode().is_plain() {
+            match self.cache.glance(Wanted { key, context: id_context, now }, guard) {
+                Glance::Plain(found) => {
+                    self.count_hit(found.session(), guard);
+                    return Some(found.session());
+                }
+                Glance::Absent(hash) => return self.lookup_absent(key, id_context, now, hash, guard),
+                Glance::Unclear => {}
+            }
+        }
+        self.lookup_closely(key, id_context, now, guard)
+    }
+
+    /// What every plain hit writes: the mark, if it is not saturated, and the thread's own count.
+    #[inline]
+    fn count_hit(&self, session: &Session<T>, guard: &Guard) {
+        session.header().raise_mark();
+        self.counters.count(Counter::Hit, guard.thread());
+    }
+
+    /// As [`lookup_at`](Self::lookup_at), for what one look does not settle.
+    #[cold]
+    #[inline(never)]
+    fn lookup_closely<'g>(
+        &self,
+        key: &SessionKey,
+        context: &SessionIdContext,
+        now: Timestamp,
+        guard: &'g Guard,
+    ) -> Option<&'g Session<T>> {
+        match self.find(Wanted { key, context, now }, guard) {
             Ok(member) => Some(member.session()),
             Err(outside) => outside.map(|session| guard.lend(session)),
         }
     }
 
+    /// What follows when no session in the table has the key.
+    #[inline(never)]
+    fn lookup_absent<'g>(
+        &self,
+        key: &SessionKey,
+        context: &SessionIdContext,
+        now: Timestamp,
+        hash: Hash,
+        guard: &'g Guard,
+    ) -> Option<&'g Session<T>> {
+        self.counters.count(Counter::Misses, guard.thread());
+        let absence = self.cache.absence_of(hash);
+        if self.events.on_get.is_none() && self.external.is_none() {
+            self.counters.count(absence.into(), guard.thread());
+            return None;
+        }
+        let outside = self.lookup_outside(Wanted { key, context, now }, absence, guard);
+        outside.map(|session| guard.lend(session))
+    }
+
     /// As [`lookup`](Self::lookup), with a counted reference that outlives any guard (get1).
     pub fn lookup_arc(&self, key: &SessionKey, id_context: &SessionIdContext) -> Option<Arc<Session<T>>> {
         let guard = self.pin();
-        match self.find(Wanted { key, context: id_context, now: self.now() }, &guard) {
+        let wanted = Wanted { key, context: id_context, now: self.now() };
+        if self.mode().is_plain()
+            && let Glance::Plain(found) = self.cache.glance(wanted, &guard)
+        {
+            self.count_hit(found.session(), &guard);
+            return Some(found.member().to_arc());
+        }
+        match self.find(wanted, &guard) {
             Ok(member) => Some(member.to_arc()),
             Err(outside) => outside,
         }

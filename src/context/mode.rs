@@ -62,6 +62,14 @@ impl SessionCacheMode {
         !self.is_off() && !self.contains(Self::NO_INTERNAL_LOOKUP)
     }
 
+    /// Whether a lookup asks the internal table and changes nothing in it.
+    #[inline]
+    pub(crate) const fn is_plain(self) -> bool {
+        let concerns = Self::BOTH.0 | Self::NO_INTERNAL_LOOKUP.0 | Self::UPDATE_TIME.0;
+        // One comparison: at least one side's bit, and neither of the others.
+        (self.0 & concerns).wrapping_sub(1) < Self::BOTH.0
+    }
+
     pub(crate) const fn stores_for(self, side: Side) -> bool {
         self.contains(match side {
             Side::Client => Self::CLIENT,

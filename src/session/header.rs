@@ -19,18 +19,19 @@ use zeroize::Zeroize;
 /// | `expiry`, `mark`, `flags` | anyone | any time, relaxed: each is a value of its own |
 #[repr(C, align(8))]
 pub(crate) struct Header {
+    slot: AtomicPtr<AtomicPtr<Header>>,
+    control: AtomicU32,
+    seq: AtomicU32,
+    weight: u32,
+    tag: AtomicU16,
+    membership: AtomicU8,
+    // From here on is what a hit reads, in one piece with what follows the header in a session.
+    flags: AtomicU8,
     expiry: AtomicU32,
     version: u16,
     id_len: u8,
     mark: AtomicU8,
     id: [u8; SessionId::MAX_LEN],
-    flags: AtomicU8,
-    membership: AtomicU8,
-    tag: AtomicU16,
-    seq: AtomicU32,
-    slot: AtomicPtr<AtomicPtr<Header>>,
-    control: AtomicU32,
-    weight: u32,
 }
 
 #[cfg(all(target_pointer_width = "64", not(resumption_loom)))]
@@ -161,6 +162,12 @@ impl Header {
     #[inline]
     pub(crate) fn is_forward(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & FORWARD != 0
+    }
+
+    /// Whether this is a session's own header, and the session is neither hidden nor marked not resumable.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & (FORWARD | NOT_RESUMABLE | UNCONFIRMED) == 0
     }
 
     /// Whether the session was marked not resumable. Meaningful on a session's own header only.

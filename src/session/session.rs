@@ -27,14 +27,15 @@ use std::time::Duration;
 /// assert!(session.is_resumable());
 /// # Ok::<(), resumption::SessionIdError>(())
 /// ```
-#[repr(C)] // the header comes first: an entry is the address of both
+// The header comes first: an entry is the address of both. What a hit reads comes next.
+#[repr(C)]
 pub struct Session<T> {
     header: Header,
+    id_context: SessionIdContext,
+    payload: T,
     time: Timestamp,
     timeout: u32,
     end_of_life: Timestamp,
-    id_context: SessionIdContext,
-    payload: T,
 }
 
 impl<T: Payload> Session<T> {

@@ -1,6 +1,7 @@
 //! The bucket: one cache line, and seldom overflow lines behind it.
 
-use super::slot::{ControlWord, Slot, SlotWord};
+use super::slot::{ControlWord, Slot};
+use super::tags;
 use crate::session::Header;
 use crate::sync::{AtomicPtr, Ordering};
 use std::ptr;
@@ -45,12 +46,11 @@ impl Line {
     /// One bit for each slot whose word has this tag.
     ///
     /// All slots are compared without a branch: which slot holds a key is random, and a branch on it would be
-    /// mispredicted at every lookup. Only a hint: who follows an entry loads its slot again, with Acquire.
+    /// mispredicted at every lookup. Only a hint: who follows an entry loads its slot again, with Acquire. A live slot
+    /// that has the tag throughout has its bit.
     #[inline]
     pub(super) fn candidates(&self, tag: u16) -> u32 {
-        let bit =
-            |(i, slot): (usize, &Slot)| u32::from(SlotWord(slot.load(Ordering::Relaxed)).has_tag(tag)) << i;
-        self.slots.iter().enumerate().map(bit).fold(0, |mask, bit| mask | bit)
+        tags::candidates(&self.slots, tag)
     }
 
     /// The first slot of a mask that [`candidates`](Self::candidates) made and that is not empty.

@@ -2,13 +2,58 @@
 
 use super::array::Array;
 use super::bucket::Line;
-use super::raw::{Hash, Miss, RawTable, Seen};
+use super::raw::{Entry, Hash, Miss, RawTable, Seen};
 use super::slot::{ControlWord, SlotWord};
 use crate::epoch::Guard;
 use crate::session::{Header, SessionKey};
 use crate::sync::{Ordering, fence};
 
+/// What one look at a root line says.
+pub(super) enum Glance<'g> {
+    /// This entry was asked about, and admitted.
+    Entry(Seen<'g>),
+    /// No entry with this hash is in the table.
+    Absent,
+    /// A closer look is needed.
+    Unclear,
+}
+
 impl RawTable {
+    /// What the root line of the bucket says, in one look: nearly always all there is to know.
+    ///
+    /// `admit` is asked about the first entry whose tag fits. This is the whole of a hit, and meant to be inlined into
+    /// its caller: whatever is not clear at once is [`find`](Self::find)'s business.
+    #[inline(always)]
+    pub(super) fn glance<'g>(
+        &self,
+        hash: Hash,
+        admit: impl FnOnce(Entry<'g>) -> bool,
+        guard: &'g Guard,
+    ) -> Glance<'g> {
+        let root = self.array(guard).root_of(hash.0);
+        let candidates = root.candidates(hash.tag());
+        if candidates != 0 {
+            let slot = root.candidate(candidates);
+            // Acquire: as in `find_in_line`.
+            let word = SlotWord(slot.load(Ordering::Acquire));
+            if !word.has_tag(hash.tag()) {
+                return Glance::Unclear;
+            }
+            // SAFETY: the word is live and was read from this bucket's slot under the caller's guard.
+            let seen = unsafe { Seen::new(root, slot, word) };
+            return if admit(seen.entry()) { Glance::Entry(seen) } else { Glance::Unclear };
+        }
+        if root.next().is_some() {
+            return Glance::Unclear;
+        }
+        fence(Ordering::Acquire); // pairs as in `find`
+        // Acquire: pairs as in `find`.
+        if ControlWord(root.control().load(Ordering::Acquire)).is_leaving() {
+            return Glance::Unclear;
+        }
+        Glance::Absent
+    }
+
     /// The slot that holds `key`.
     ///
     /// A hit takes effect at the load of the slot. A miss is linearizable by rule R3: if the key was in one slot at
@@ -17,6 +62,15 @@ impl RawTable {
     /// miss looks at the control word last.
     #[inline]
     pub(super) fn find<'g>(&self, hash: Hash, key: &SessionKey, guard: &'g Guard) -> Result<Seen<'g>, Miss> {
+        match self.glance(hash, |entry| entry.header().matches(key), guard) {
+            Glance::Entry(seen) => Ok(seen),
+            Glance::Absent => Err(Miss { other_version: false }),
+            Glance::Unclear => self.find_anywhere(hash, key, guard),
+        }
+    }
+
+    /// As `find`, in every line of the bucket.
+    fn find_anywhere<'g>(&self, hash: Hash, key: &SessionKey, guard: &'g Guard) -> Result<Seen<'g>, Miss> {
         let array = self.array(guard);
         let root = array.root_of(hash.0);
         let mut miss = Miss { other_version: false };

@@ -22,6 +22,7 @@ mod array;
 mod bucket;
 mod find;
 mod forward;
+mod glance;
 mod grow;
 mod insert;
 mod iter;
@@ -32,7 +33,9 @@ mod raw;
 mod slot;
 #[allow(clippy::module_inception)]
 mod table;
+mod tags;
 mod unlink;
 
+pub(crate) use glance::Glance;
 pub(crate) use raw::{Hash, Miss};
 pub(crate) use table::{Attempt, Insertion, Member, Table, Unlinked};

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// A table of sessions.
 pub(crate) struct Table<T: Payload> {
-    raw: RawTable,
+    pub(super) raw: RawTable,
     _owns: PhantomData<Arc<Session<T>>>,
 }
 
@@ -214,7 +214,7 @@ impl<T> Copy for Unlinked<'_, T> {}
 
 impl<'g, T: Payload> Member<'g, T> {
     #[inline]
-    fn of(seen: Seen<'g>) -> Self {
+    pub(super) fn of(seen: Seen<'g>) -> Self {
         Self { seen, _session: PhantomData }
     }
 
@@ -227,6 +227,18 @@ impl<'g, T: Payload> Member<'g, T> {
     pub(crate) fn session(self) -> &'g Session<T> {
         // SAFETY: members come from a table of this type.
         unsafe { session_of(self.seen.entry()) }
+    }
+
+    /// The session, of a member that is not represented by a forwarding entry.
+    ///
+    /// # Safety
+    ///
+    /// The header is not a forwarding entry's.
+    #[inline(always)]
+    pub(super) unsafe fn own_session(self) -> &'g Session<T> {
+        // SAFETY: any other header is the first field of a session of the table's type, and the pointer has the provenance
+        // of the whole.
+        unsafe { self.seen.entry().pointer().cast().as_ref() }
     }
 
     /// A counted reference to the session.

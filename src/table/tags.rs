@@ -1,0 +1,46 @@
+//! Comparing the tags of a line's slots.
+
+use super::bucket::SLOTS;
+use super::slot::Slot;
+
+/// One bit for each slot whose word has this tag; slots that are not live may have theirs too.
+#[cfg(all(target_arch = "x86_64", not(miri), not(resumption_loom)))]
+#[inline(always)]
+pub(super) fn candidates(slots: &[Slot; SLOTS], tag: u16) -> u32 {
+    use std::arch::asm;
+    use std::arch::x86_64::{__m128i, _mm_castsi128_pd, _mm_cmpeq_epi16, _mm_movemask_pd, _mm_set1_epi16};
+    const { assert!(SLOTS == 6) };
+    let (first, second, third): (__m128i, __m128i, __m128i);
+    // Two slots a load. Rust has no atomic load of 16 bytes, so the instruction is spelled out: the processor reads at
+    // least the aligned words in it one by one and whole, as six relaxed loads would.
+    // SAFETY: reads the 48 bytes of the slots and nothing else.
+    unsafe {
+        asm!(
+            "movdqu {first}, [{slots}]",
+            "movdqu {second}, [{slots} + 16]",
+            "movdqu {third}, [{slots} + 32]",
+            slots = in(reg) slots.as_ptr(),
+            first = out(xmm_reg) first,
+            second = out(xmm_reg) second,
+            third = out(xmm_reg) third,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    // A slot's tag is its highest 16 bits, and the mask takes the highest bit of each slot.
+    // SAFETY: SSE2 is part of x86-64.
+    let bits = |pair: __m128i| unsafe {
+        let equal = _mm_cmpeq_epi16(pair, _mm_set1_epi16(tag.cast_signed()));
+        _mm_movemask_pd(_mm_castsi128_pd(equal)).cast_unsigned()
+    };
+    bits(first) | bits(second) << 2 | bits(third) << 4
+}
+
+/// As above, for other processors, and for whoever watches each access.
+#[cfg(not(all(target_arch = "x86_64", not(miri), not(resumption_loom))))]
+#[inline(always)]
+pub(super) fn candidates(slots: &[Slot; SLOTS], tag: u16) -> u32 {
+    use super::slot::SlotWord;
+    use crate::sync::Ordering;
+    let bit = |(i, slot): (usize, &Slot)| u32::from(SlotWord(slot.load(Ordering::Relaxed)).has_tag(tag)) << i;
+    slots.iter().enumerate().map(bit).fold(0, |mask, bit| mask | bit)
+}
