@@ -34,7 +34,7 @@ impl RawTable {
         let candidates = root.candidates(hash.tag());
         if candidates != 0 {
             let slot = root.candidate(candidates);
-            // Acquire: as in `find_in_line`.
+            // Acquire: pairs as in `find_in_line`.
             let word = SlotWord(slot.load(Ordering::Acquire));
             if !word.has_tag(hash.tag()) {
                 return Glance::Unclear;

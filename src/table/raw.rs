@@ -7,7 +7,7 @@ use crate::epoch::{self, Guard};
 use crate::session::{Header, SessionId};
 use crate::sync::{AtomicPtr, Ordering};
 use ahash::RandomState;
-use std::hash::{BuildHasher, Hash as _, Hasher};
+use std::hash::BuildHasher;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -105,11 +105,9 @@ impl RawTable {
 
     #[inline]
     pub(super) fn hash(&self, id: &SessionId) -> Hash {
-        let mut hasher = self.hasher.build_hasher();
         // The padding is hashed with the id: a fixed length costs less than it saves. The length comes in afterwards, and
         // chooses another bucket, so that ids which differ in trailing zeros only do not crowd one.
-        id.hash(&mut hasher);
-        Hash(hasher.finish() ^ (id.len() as u64) << 58)
+        Hash(self.hasher.hash_one(id) ^ (id.len() as u64) << 58)
     }
 
     /// The array where every operation begins.
