@@ -7,7 +7,6 @@ use crate::epoch::{self, Guard};
 use crate::session::{Header, SessionId};
 use crate::sync::{AtomicPtr, Ordering};
 use ahash::RandomState;
-use std::hash::BuildHasher;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
