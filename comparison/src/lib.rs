@@ -6,7 +6,10 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::time::Duration;
+use std::hint;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The cost of one operation in nanoseconds, for each side and round.
 pub type Costs = Vec<Vec<f64>>;
@@ -25,6 +28,57 @@ pub fn rounds(count: usize, sides: &mut [Turn<'_>]) -> Costs {
         }
     }
     costs
+}
+
+/// The number of steps that take about as long as a turn should, by trying. `cost_of` makes so many steps and returns
+/// what one cost.
+pub fn fitting(turn: Duration, mut cost_of: impl FnMut(usize) -> f64) -> usize {
+    let mut steps = 16;
+    loop {
+        let fitting = (turn.as_nanos() as f64 / cost_of(steps)) as usize;
+        if fitting < steps * 4 || steps >= 1 << 17 {
+            return fitting.clamp(8, 1 << 18);
+        }
+        steps *= 4;
+    }
+}
+
+/// Where threads wait for each other. Not a barrier of the standard library: to be woken up takes as long as thousands of
+/// lookups.
+#[derive(Debug)]
+pub struct Gate {
+    threads: usize,
+    ready: AtomicUsize,
+}
+
+impl Gate {
+    /// Returns when all threads are here, with the time.
+    pub fn pass(&self) -> Instant {
+        // AcqRel, Acquire: partners of each other; what each thread has prepared is done when the time is taken.
+        self.ready.fetch_add(1, Ordering::AcqRel);
+        while self.ready.load(Ordering::Acquire) < self.threads {
+            hint::spin_loop();
+        }
+        Instant::now()
+    }
+}
+
+/// Runs a thread for each state, or none if there is one state only: the wall time from when they passed the gate until
+/// the last was done. `run` prepares itself, passes the gate, and returns when that was.
+pub fn wall_time<T: Send>(states: &mut [T], run: impl Fn(&mut T, &Gate) -> Instant + Sync) -> Duration {
+    let gate = Gate { threads: states.len(), ready: AtomicUsize::new(0) };
+    if let [only] = states {
+        return run(only, &gate).elapsed();
+    }
+    let (run, gate) = (&run, &gate);
+    let spans: Vec<(Instant, Instant)> = thread::scope(|scope| {
+        let start = |state| scope.spawn(move || (run(state, gate), Instant::now()));
+        let handles: Vec<_> = states.iter_mut().map(start).collect();
+        handles.into_iter().map(|handle| handle.join().expect("a run failed")).collect()
+    });
+    let first = spans.iter().map(|span| span.0).min();
+    let last = spans.iter().map(|span| span.1).max();
+    first.zip(last).map_or(Duration::ZERO, |(first, last)| last - first)
 }
 
 /// A median and the middle half of the values around it.

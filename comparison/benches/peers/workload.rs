@@ -2,9 +2,8 @@
 
 use crate::load::{Item, LATER, Load, SingleUse};
 use crate::worker::{Shared, Worker};
-use std::hint::{self, black_box};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use resumption_comparison::{fitting, wall_time};
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// What is done in a run.
@@ -153,46 +152,15 @@ fn run(worker: &mut impl Worker, workload: Workload, feed: &mut Feed<'_>, steps:
     }
 }
 
-/// The number of steps that take about `turn`, by trying.
-fn fitting(turn: Duration, mut cost_of: impl FnMut(usize) -> f64) -> usize {
-    let mut steps = 16;
-    loop {
-        let fitting = (turn.as_nanos() as f64 / cost_of(steps)) as usize;
-        if fitting < steps * 4 || steps >= 1 << 17 {
-            return fitting.clamp(8, 1 << 18);
-        }
-        steps *= 4;
-    }
-}
-
 /// Wall time for each step of all threads, in nanoseconds.
 fn timed_turn<S: Shared>(cache: &S, workload: Workload, feeds: &mut [Feed<'_>], steps: usize) -> f64 {
-    if let [feed] = feeds {
+    let time = wall_time(feeds, |feed, gate| {
         let mut worker = cache.worker();
-        return timed(&mut worker, workload, feed, steps);
-    }
-    let threads = feeds.len();
-    let ready = &AtomicUsize::new(0);
-    let spans: Vec<(Instant, Instant)> = thread::scope(|scope| {
-        let start = |feed| {
-            scope.spawn(move || {
-                let mut worker = cache.worker();
-                ready.fetch_add(1, Ordering::AcqRel);
-                // Not a barrier: to be woken up takes as long as thousands of lookups.
-                while ready.load(Ordering::Acquire) < threads {
-                    hint::spin_loop();
-                }
-                let started = Instant::now();
-                run(&mut worker, workload, feed, steps);
-                (started, Instant::now())
-            })
-        };
-        let handles: Vec<_> = feeds.iter_mut().map(start).collect();
-        handles.into_iter().map(|handle| handle.join().expect("a run failed")).collect()
+        let started = gate.pass();
+        run(&mut worker, workload, feed, steps);
+        started
     });
-    let first = spans.iter().map(|span| span.0).min().expect("threads");
-    let last = spans.iter().map(|span| span.1).max().expect("threads");
-    (last - first).as_nanos() as f64 / (steps * threads) as f64
+    time.as_nanos() as f64 / (steps * feeds.len()) as f64
 }
 
 fn timed(worker: &mut impl Worker, workload: Workload, feed: &mut Feed<'_>, steps: usize) -> f64 {
