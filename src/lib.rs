@@ -23,9 +23,18 @@ pub mod model {
     pub use crate::cache::ModelCapacity;
     pub use crate::connection::model::{ModelSlot, Seen};
     pub use crate::ledger::ModelStash;
-    pub use crate::sync::imp::{Rule, break_rule};
+    pub use crate::sync::imp::{Half, Rule, Weakened, begin_narration, break_rule, narration, weaken};
     pub use crate::table::model::ModelTable;
     pub use crate::wheel::model::ModelWheel;
+}
+
+/// What the fuzz targets in `fuzz` need and nobody else can see.
+#[cfg(all(fuzzing, not(resumption_loom)))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::sync::imp::{Rule, break_rule, on_step};
+    pub use crate::table::fuzzing::{FuzzInsert, FuzzTable};
+    pub use crate::wheel::fuzzing::FuzzWheel;
 }
 
 pub use cache::RemoveReason;

@@ -217,13 +217,19 @@ fn sessions_that_are_added_again_and_again() {
 
 #[test]
 fn a_full_cache_loses_sessions_and_nothing_else() {
-    check(Plan { capacity: 2, keys: 5, calls: 25, ..PLAN }, SessionSpec { evicts: true });
-    check(Plan { capacity: 1, keys: 2, ..PLAN }, SessionSpec { evicts: true });
+    check(
+        Plan { capacity: 2, keys: 5, calls: 25, ..PLAN },
+        SessionSpec { evicts: true, ..SessionSpec::default() },
+    );
+    check(Plan { capacity: 1, keys: 2, ..PLAN }, SessionSpec { evicts: true, ..SessionSpec::default() });
 }
 
 #[test]
 fn a_full_cache_with_sessions_that_are_added_again() {
-    check(Plan { capacity: 1, keys: 3, calls: 20, reuse: true, ..PLAN }, SessionSpec { evicts: true });
+    check(
+        Plan { capacity: 1, keys: 3, calls: 20, reuse: true, ..PLAN },
+        SessionSpec { evicts: true, ..SessionSpec::default() },
+    );
 }
 
 /// An unlimited table begins small and doubles under way; no session is lost, doubled or brought back by the move.

@@ -3,3 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod context;
+pub mod schedule;
+pub mod stored;
+pub mod table;
+pub mod wheel;

@@ -1,16 +1,24 @@
 //! The one door to atomics: the standard library's, or loom's under `--cfg resumption_loom`.
 //!
 //! Nothing else in the crate names `std::sync::atomic` or `loom`, so every interleaving the models explore is one of
-//! the code that ships.
+//! the code that ships. Under `--cfg fuzzing` a fuzzer chooses the interleaving.
 //!
 //! Each rule the protocol rests on can be broken under loom, and only there, so that a model can show that it fails
 //! without the rule.
 #![forbid(unsafe_code)]
 
+#[cfg(any(resumption_loom, fuzzing))]
+mod watched;
+#[cfg(any(resumption_loom, fuzzing))]
+use watched::watched;
+
 #[cfg(resumption_loom)]
 #[path = "loom.rs"]
 pub(crate) mod imp;
-#[cfg(not(resumption_loom))]
+#[cfg(all(fuzzing, not(resumption_loom)))]
+#[path = "stepped.rs"]
+pub(crate) mod imp;
+#[cfg(not(any(resumption_loom, fuzzing)))]
 #[path = "std.rs"]
 mod imp;
 

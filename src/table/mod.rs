@@ -22,6 +22,8 @@ mod array;
 mod bucket;
 mod find;
 mod forward;
+#[cfg(all(fuzzing, not(resumption_loom)))]
+pub(crate) mod fuzzing;
 mod glance;
 mod grow;
 mod insert;

@@ -69,6 +69,8 @@ mod advance;
 mod backlog;
 mod bits;
 mod dial;
+#[cfg(all(fuzzing, not(resumption_loom)))]
+pub(crate) mod fuzzing;
 mod gate;
 mod level;
 #[cfg(resumption_loom)]

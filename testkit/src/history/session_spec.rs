@@ -11,6 +11,9 @@ pub struct SessionSpec {
     /// Whether the cache may drop the session at any time because it is full. Then absence explains itself; what must
     /// still never happen is that a session comes back, or that two takes get it.
     pub evicts: bool,
+    /// Whether sessions expire while the history is made. An expired session is not found, and yet an add may replace it
+    /// and a removal remove it; and it may be reclaimed at any time, so set `evicts` too.
+    pub expires: bool,
 }
 
 /// A call on one key.
@@ -51,6 +54,9 @@ impl Spec for SessionSpec {
     }
 
     fn apply(&self, state: &Option<u64>, call: &Call, outcome: &Outcome) -> Option<Option<u64>> {
+        if self.expires && *outcome == Outcome::Found(None) {
+            return Some(*state);
+        }
         let explained = step(*state, *call, *outcome);
         // An eviction shows only in the next answer, so it is enough to place it there.
         if explained.is_none() && self.evicts { step(None, *call, *outcome) } else { explained }
