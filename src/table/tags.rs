@@ -4,7 +4,7 @@ use super::bucket::SLOTS;
 use super::slot::Slot;
 
 /// One bit for each slot whose word has this tag; slots that are not live may have theirs too.
-#[cfg(all(target_arch = "x86_64", not(miri), not(resumption_loom)))]
+#[cfg(all(target_arch = "x86_64", not(miri), not(fuzzing), not(resumption_loom)))]
 #[inline(always)]
 pub(super) fn candidates(slots: &[Slot; SLOTS], tag: u16) -> u32 {
     use std::arch::asm;
@@ -36,7 +36,7 @@ pub(super) fn candidates(slots: &[Slot; SLOTS], tag: u16) -> u32 {
 }
 
 /// As above, for other processors, and for whoever watches each access.
-#[cfg(not(all(target_arch = "x86_64", not(miri), not(resumption_loom))))]
+#[cfg(not(all(target_arch = "x86_64", not(miri), not(fuzzing), not(resumption_loom))))]
 #[inline(always)]
 pub(super) fn candidates(slots: &[Slot; SLOTS], tag: u16) -> u32 {
     use super::slot::SlotWord;
