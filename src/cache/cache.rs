@@ -63,7 +63,7 @@ pub(crate) enum Found<'g, T> {
 impl<T: Payload> Cache<T> {
     /// A cache for `capacity` sessions, 0 for any number, and for `bytes` bytes if that is to be counted.
     pub(crate) fn new(capacity: usize, bytes: Option<usize>, now: Timestamp) -> Result<Self, BuildError> {
-        let buckets = first_buckets(capacity);
+        let buckets = first_buckets(capacity, bytes.is_some());
         let table = Table::new(buckets, RandomState::new())
             .map_err(|refused| BuildError::OutOfMemory { bytes: refused.bytes })?;
         let wheel = Wheel::new(first_partitions(capacity), now.ticks())
@@ -231,13 +231,14 @@ fn buckets_for(sessions: usize) -> usize {
 /// Up to this capacity the table has its full size from the start; above, it begins smaller and doubles when needed.
 const MODEST: usize = 1 << 20;
 
-/// The capacity an unlimited table begins with.
+/// The capacity an unlimited table begins with, or one under a budget of bytes.
 const UNLIMITED_START: usize = 1 << 14;
 
-/// Buckets to begin with. Doubling ends at the size that suits the capacity.
-fn first_buckets(capacity: usize) -> usize {
+/// Buckets to begin with. Doubling ends at the size that suits the capacity. Under a budget of bytes that may never be
+/// reached, and a table too wide would make the hand walk far.
+fn first_buckets(capacity: usize, counts_bytes: bool) -> usize {
     let mut buckets = buckets_for(if capacity == 0 { UNLIMITED_START } else { capacity });
-    while buckets > buckets_for(MODEST) {
+    while buckets > buckets_for(if counts_bytes { UNLIMITED_START } else { MODEST }) {
         buckets = buckets.div_ceil(2);
     }
     buckets

@@ -23,7 +23,7 @@ impl<T: Payload> Cache<T> {
             let from = self.hands.position(guard.thread()) % buckets;
             let mut window = Window { victim: None, seen: 0, keep, now };
             let mut width = 0;
-            while window.is_open() && width < buckets {
+            while window.is_open(width) && width < buckets {
                 self.table.visit((from + width) % buckets, buckets, guard, |member| window.look_at(member));
                 width += 1;
             }
@@ -92,8 +92,12 @@ struct Window<'g, 'k, T> {
 }
 
 impl<'g, T: Payload> Window<'g, '_, T> {
-    /// Whether to look further: not enough was seen, or nothing among it that is unmarked and enough for that neither.
-    fn is_open(&self) -> bool {
+    /// Whether to look further than `width` buckets: not enough was seen, or nothing among it that is unmarked and enough
+    /// for that neither.
+    fn is_open(&self, width: usize) -> bool {
+        if width >= Hands::BUCKETS && self.victim.is_some() {
+            return false;
+        }
         let marked = self.victim.is_none_or(|(rank, _)| rank.ages_window());
         self.seen < if marked { Hands::WIDE_WINDOW } else { Hands::WINDOW }
     }

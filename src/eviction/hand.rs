@@ -45,6 +45,10 @@ impl Hands {
     /// entries only would give one up with every turn of the hand, though there are unmarked ones next to it.
     pub(crate) const WIDE_WINDOW: usize = 128;
 
+    /// Buckets after which the hand takes what it has. Only in a table much too wide for what it holds, after the capacity
+    /// was lowered or under a budget of bytes, are there so few entries in so many.
+    pub(crate) const BUCKETS: usize = 256;
+
     const COUNT: usize = if cfg!(resumption_loom) { 1 } else { 8 };
 
     /// Hands at different places, whatever the number of buckets.
