@@ -1,6 +1,7 @@
 //! An array of buckets. The table has one, and two while it grows.
 
 use super::bucket::Line;
+use super::overflow::Overflow;
 use super::raw::OutOfMemory;
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use crossbeam_utils::CachePadded;
@@ -11,6 +12,7 @@ pub(super) struct Array {
     first: NonNull<Line>,
     count: usize,
     next: AtomicPtr<Array>,
+    pub(super) overflow: Overflow,
     pub(super) claimed: CachePadded<AtomicUsize>,
     pub(super) moved: CachePadded<AtomicUsize>,
     #[cfg(not(resumption_loom))]
@@ -42,6 +44,7 @@ impl Array {
             first,
             count,
             next: AtomicPtr::new(ptr::null_mut()),
+            overflow: Overflow::new(),
             claimed: CachePadded::new(AtomicUsize::new(0)),
             moved: CachePadded::new(AtomicUsize::new(0)),
             memory: (start, layout),
@@ -56,6 +59,7 @@ impl Array {
             first: NonNull::from(Box::leak(lines)).cast(),
             count,
             next: AtomicPtr::new(ptr::null_mut()),
+            overflow: Overflow::new(),
             claimed: CachePadded::new(AtomicUsize::new(0)),
             moved: CachePadded::new(AtomicUsize::new(0)),
         }))
@@ -122,15 +126,6 @@ impl Array {
 
 impl Drop for Array {
     fn drop(&mut self) {
-        for index in 0..self.count {
-            // SAFETY: in bounds, and nobody else has the array any more.
-            let mut next = unsafe { self.first.add(index).as_mut() }.detach();
-            while !next.is_null() {
-                // SAFETY: overflow lines come from `Box::into_raw` in `Line::grow`; we are their only owner now.
-                let mut line = unsafe { Box::from_raw(next) };
-                next = line.detach();
-            }
-        }
         #[cfg(not(resumption_loom))]
         // SAFETY: allocated in `new` with this very layout. A Line needs no drop of its own.
         unsafe {

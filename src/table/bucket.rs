@@ -1,5 +1,6 @@
 //! The bucket: one cache line, and seldom overflow lines behind it.
 
+use super::array::Array;
 use super::slot::{ControlWord, Slot};
 use super::tags;
 use crate::session::Header;
@@ -81,24 +82,16 @@ impl Line {
         }
     }
 
-    /// Takes the overflow line behind this one, of an array that is being dropped.
-    pub(super) fn detach(&mut self) -> *mut Line {
-        std::mem::replace(&mut self.next, AtomicPtr::new(ptr::null_mut())).load(Ordering::Relaxed)
-    }
-
-    /// Appends an overflow line, or finds that someone else has.
-    pub(super) fn grow(&self) -> &Line {
-        let line = Box::into_raw(Box::new(Line::new()));
-        // AcqRel: the Release half pairs with the Acquire in `next`; Acquire on failure, to see the winner's line.
-        match self.next.compare_exchange(ptr::null_mut(), line, Ordering::AcqRel, Ordering::Acquire) {
-            // SAFETY: `line` is now owned by the chain, which outlives `&self`.
-            Ok(_) => unsafe { &*line },
-            Err(theirs) => {
-                // SAFETY: nobody has seen `line`.
-                drop(unsafe { Box::from_raw(line) });
-                // SAFETY: as in `next`.
-                unsafe { &*theirs }
-            }
+    /// Appends an overflow line of `array`, whose line this is, or finds that someone else has.
+    pub(super) fn grow<'a>(&'a self, array: &'a Array) -> &'a Line {
+        let line = array.overflow.line();
+        let pointer = ptr::from_ref(line).cast_mut();
+        // AcqRel: the Release half pairs with the Acquire in `next`; Acquire on failure, to see the winner's line. Ours is
+        // then not used: inserts into one full bucket seldom meet.
+        match self.next.compare_exchange(ptr::null_mut(), pointer, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => line,
+            // SAFETY: as in `next`.
+            Err(theirs) => unsafe { &*theirs },
         }
     }
 }

@@ -102,7 +102,7 @@ impl RawTable {
 
     /// Steps 2 and 3: freezes each slot and copies what it holds to its place in the next array.
     fn copy_bucket(&self, root: &Line, index: usize, next: &Array) {
-        let mut halves = [Place::new(next.root(2 * index)), Place::new(next.root(2 * index + 1))];
+        let mut halves = [Place::new(next, 2 * index), Place::new(next, 2 * index + 1)];
         let mut at = Some(root);
         while let Some(line) = at {
             for slot in line.slots() {
@@ -143,19 +143,20 @@ impl RawTable {
 
 /// The next free place in one half of a bucket that is being moved.
 struct Place<'g> {
+    array: &'g Array,
     line: &'g Line,
     slot: usize,
 }
 
 impl<'g> Place<'g> {
-    fn new(root: &'g Line) -> Self {
-        Self { line: root, slot: 0 }
+    fn new(array: &'g Array, bucket: usize) -> Self {
+        Self { array, line: array.root(bucket), slot: 0 }
     }
 
     /// Puts `word` here, unless another thread has, and moves on.
     fn put(&mut self, word: SlotWord) {
         if self.slot == self.line.slots().len() {
-            self.line = self.line.next().unwrap_or_else(|| self.line.grow());
+            self.line = self.line.next().unwrap_or_else(|| self.line.grow(self.array));
             self.slot = 0;
         }
         // If it fails, another thread has put the same word here, which may have left the slot since: then its sequence

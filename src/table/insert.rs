@@ -113,7 +113,7 @@ impl RawTable {
                 }
                 Scan::Full { lines, .. } if lines >= MAX_LINES => return RawInsert::NoRoom,
                 Scan::Full { last, .. } => {
-                    last.grow();
+                    last.grow(array);
                 }
             }
         }

@@ -30,6 +30,7 @@ mod insert;
 mod iter;
 #[cfg(resumption_loom)]
 pub(crate) mod model;
+mod overflow;
 mod prefetch;
 mod raw;
 mod slot;
