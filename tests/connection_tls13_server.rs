@@ -67,6 +67,23 @@ fn u2_every_ticket_has_its_own_session() {
     }
 }
 
+/// U2, T1: it has the timeout of the session that the connection had; a changed timeout is for later full handshakes.
+#[test]
+fn u2_tickets_inherit_the_timeout_of_their_connection() {
+    let server = End::server();
+    let mut connection = server.full_with_tickets(&[1]);
+    server.context.set_timeout(seconds(7));
+    add_ticket(&mut connection, 2);
+    connection.set_shutdown(ShutdownState::SENT);
+    let mut resumed = server.asked_for(ticket(2));
+    resumed.established(TLS1_3).expect("it fits");
+    add_ticket(&mut resumed, 3);
+    let timeout =
+        |connection: &Connection<u32>| connection.session_arc().expect("a ticket was issued").timeout();
+    assert_eq!([timeout(&connection), timeout(&resumed)], [seconds(LIFE); 2]);
+    assert_eq!(timeout(&server.full_with_tickets(&[4])), seconds(7));
+}
+
 /// U3: each ticket's session starts its life when it is built.
 #[test]
 fn u3_every_ticket_starts_a_life() {
@@ -193,7 +210,8 @@ fn u14_the_lifetime_of_a_ticket() {
     assert_eq!(of(&resumed, TLS1_3), seconds(WEEK));
     assert_eq!(of(&resumed, ProtocolVersion::TLS1_2), Duration::ZERO);
     server.context.set_timeout(seconds(60));
-    assert_eq!(of(&resumed, TLS1_3), seconds(60));
+    assert_eq!(of(&resumed, TLS1_3), seconds(WEEK), "as the session that it comes from");
+    assert_eq!(of(&server.full_with_tickets(&[]), TLS1_3), seconds(60));
 }
 
 /// U15: an expired entry: a timeout, a full handshake, and it stays.

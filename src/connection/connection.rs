@@ -216,12 +216,20 @@ impl<T: Payload> Connection<T> {
         self.settings.verify_peer = verify;
     }
 
-    /// Starts the next session of this connection, under `key`: created now, with the session context's timeout, this
-    /// connection's session id context, and the end of life that descends from the last full handshake. Call it once
-    /// the handshake has begun, and after it is known whether the session is resumed.
+    /// Starts the next session of this connection, under `key`: created now, with this connection's session id context,
+    /// and the end of life that descends from the last full handshake. Call it once the handshake has begun, and after
+    /// it is known whether the session is resumed.
+    ///
+    /// Its timeout is the session context's in a full handshake. The session of a ticket has that of the session which
+    /// the connection has already (U2, W2, T1): a timeout that was changed meanwhile is for later full handshakes.
     pub fn next_session(&self, key: SessionKey) -> SessionBuilder {
         let session = self.session_context.session(key);
-        session.id_context(self.settings.id_context).end_of_life(self.end_of_life)
+        let session = session.id_context(self.settings.id_context).end_of_life(self.end_of_life);
+        let descends = self.reused || self.state == State::Established;
+        match self.session_arc().filter(|_| descends) {
+            Some(own) => session.timeout(own.timeout()),
+            None => session,
+        }
     }
 
     /// Sets the session for the next handshake.

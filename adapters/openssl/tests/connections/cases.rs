@@ -3,7 +3,7 @@
 
 use crate::lockstep::{Lockstep, Shown};
 use crate::observe::{Deed, End, Handshake, Name, Reading, Told};
-use crate::program::{Side, Step, Version};
+use crate::program::{Side, Step, TIMEOUT, Version};
 use crate::real::Real;
 use crate::rules::Rules;
 
@@ -247,4 +247,22 @@ fn a_truncation_costs_the_session() {
         assert!(!shown.state.resumable[session]);
         assert_eq!(calls(&[shown], CLIENT), (0, 1));
     });
+}
+
+/// None of OpenSSL's: what a change of the timeout means for the tickets of a connection that has a session already.
+#[test]
+fn tickets_live_as_long_as_the_session_that_they_come_from() {
+    let real = Real::new();
+    for side in [Side::Client, Side::Server] {
+        let mut case = Case { both: Lockstep::new(&real), version: Version::Tls13 };
+        let shown = case.pair(0, None);
+        let first = current(&shown, 0, CLIENT);
+        case.make(Step::SetTimeout(side, TIMEOUT / 2));
+        let shown = case.pair(1, Some(first));
+        assert!(handshake(&shown).reused);
+        let renewed = current(&shown, 1, side as usize);
+        case.make(Step::Pass((TIMEOUT / 2 + 1) as u32));
+        let shown = case.make(Step::Flush(side, false));
+        assert!(shown.state.cached[side as usize].contains(&renewed));
+    }
 }

@@ -24,6 +24,7 @@ unsafe extern "C" {
 }
 
 pub(crate) const SSL_CTRL_SET_SESS_CACHE_SIZE: c_int = 42;
+pub(crate) const SSL_CTRL_GET_SESS_CACHE_SIZE: c_int = 43;
 pub(crate) const SSL_CTRL_SET_SESS_CACHE_MODE: c_int = 44;
 pub(crate) const BIO_C_SET_BUF_MEM_EOF_RETURN: c_int = 130;
 /// An alert that was received is reported as an error with this added to its number.

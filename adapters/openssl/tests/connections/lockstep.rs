@@ -4,6 +4,7 @@ use crate::observe::{Deed, Name, State, Told};
 use crate::ours::Ours;
 use crate::program::{Program, Side, Step};
 use crate::real::Real;
+use crate::room::Room;
 use crate::rules::{Rule, Rules};
 use std::fmt::Write as _;
 
@@ -36,21 +37,39 @@ impl<'a> Lockstep<'a> {
 
     pub(crate) fn step(&mut self, step: Step, rules: &mut Rules) -> Result<Shown, Difference> {
         let before = self.real.known().len();
+        let evictions = [self.real.evictions(), self.ours.evictions()];
         let deed = self.real.make(&step);
         let known = self.real.known();
         self.trace.push((step, deed.clone()));
         let followed = self.ours.follow(&step, &deed, (&known, before), rules);
-        let (told_there, mut told_here) = (self.real.told(), self.ours.told());
-        for name in std::mem::take(&mut self.ours.used_up) {
-            let side = known[name].side as usize;
-            let kept = !told_there[side].contains(&Told::Removed(name));
+        let (mut told_there, mut told_here) = (self.real.told(), self.ours.told());
+        let used_up = std::mem::take(&mut self.ours.used_up);
+        for name in &used_up {
+            let side = known[*name].side as usize;
+            let kept = !told_there[side].contains(&Told::Removed(*name));
             if kept && rules.excuse(Rule::TicketsUsedOnce, "").is_ok() {
-                told_here[side].retain(|told| *told != Told::Removed(name));
-                self.real.forget(name);
+                told_here[side].retain(|told| told != &Told::Removed(*name));
+                self.real.forget(*name);
             }
+        }
+        let mut settled = Ok(());
+        for side in Side::BOTH {
+            let spare = used_up.iter().filter(|name| known[**name].side == side).count();
+            let mut room = Room {
+                real: self.real,
+                ours: &self.ours,
+                side,
+                told: [&mut told_there[side as usize], &mut told_here[side as usize]],
+                evictions: [
+                    self.real.evictions()[side as usize] - evictions[0][side as usize],
+                    self.ours.evictions()[side as usize] - evictions[1][side as usize],
+                ],
+            };
+            settled = settled.and_then(|()| room.settle(&step, spare, rules));
         }
         let (there, here) = (self.real.state(), self.ours.state());
         let compared = followed
+            .and(settled)
             .and_then(|()| compare_callbacks(&step, &told_there, &told_here, rules))
             .and_then(|()| compare(&there, &here));
         let ends = self.ours.ends.take().filter(|rule| compared.is_err() && rules.excuse(*rule, "").is_ok());
@@ -96,7 +115,17 @@ impl<'a> Lockstep<'a> {
 
 /// Runs a program to its end, or to the first difference.
 pub(crate) fn run(real: &Real, program: &Program, rules: &mut Rules) -> Result<(), Difference> {
+    run_on(Lockstep::new(real), program, rules)
+}
+
+/// The same, with a mistake on our side.
+pub(crate) fn run_planted(real: &Real, program: &Program, rules: &mut Rules) -> Result<(), Difference> {
     let mut both = Lockstep::new(real);
+    both.ours.clings = true;
+    run_on(both, program, rules)
+}
+
+fn run_on(mut both: Lockstep<'_>, program: &Program, rules: &mut Rules) -> Result<(), Difference> {
     for step in &program.steps {
         if both.step(*step, rules)?.ends.is_some() {
             break;
@@ -119,7 +148,8 @@ fn compare_callbacks(
         sorted.iter_mut().for_each(|told| told.sort_unstable());
         sorted
     };
-    if matches!(step, Step::Flush(..)) && sorted(there) == sorted(here) {
+    let flushes = there.iter().flatten().any(|told| matches!(told, Told::Reacted(_)));
+    if (flushes || matches!(step, Step::Flush(..))) && sorted(there) == sorted(here) {
         return rules.excuse(Rule::OrderOfDepartures, "another order of callbacks");
     }
     Err("other callbacks".to_owned())
@@ -129,6 +159,7 @@ fn compare(there: &State, here: &State) -> Result<(), String> {
     let parts = [
         ("who is cached", there.cached != here.cached),
         ("who is resumable", there.resumable != here.resumable),
+        ("the times", there.times != here.times),
         ("the counters", there.counters != here.counters),
         ("the connections", there.connections != here.connections),
     ];

@@ -64,6 +64,10 @@ pub(crate) enum Reading {
 pub(crate) enum Told {
     New(Name),
     Removed(Name),
+    /// The get callback, for a session of TLS 1.2.
+    Asked,
+    /// What a call from inside a callback has returned.
+    Reacted(i64),
 }
 
 /// Where everything is after a step.
@@ -73,6 +77,8 @@ pub(crate) struct State {
     pub(crate) cached: [BTreeSet<Name>; 2],
     pub(crate) counters: [Counters; 2],
     pub(crate) resumable: Vec<bool>,
+    /// Time and timeout of each session.
+    pub(crate) times: Vec<(i64, i64)>,
     /// By slot and side: the connection, if there is one.
     pub(crate) connections: Vec<[Option<End>; 2]>,
 }
@@ -95,6 +101,7 @@ pub(crate) struct Counters {
     pub(crate) accept: i64,
     pub(crate) accept_good: i64,
     pub(crate) hits: i64,
+    pub(crate) cb_hits: i64,
     pub(crate) misses: i64,
     pub(crate) timeouts: i64,
 }

@@ -3,15 +3,18 @@
 //! What OpenSSL has done is followed only where a TLS stack decides: which ids and tickets there are, and what is on the
 //! wire. Everything else is our own decision, and is compared.
 
+mod handshake;
+
 use crate::clock;
-use crate::observe::{Counters, Deed, End, Handshake, Identity, Name, Reading, State, Told};
-use crate::program::{BASE, SLOTS, Side, Step, TIMEOUT, Version};
+use crate::heard::Heard;
+use crate::observe::{Counters, Deed, End, Identity, Name, State, Told};
+use crate::program::{BASE, SLOTS, Side, Step, TIMEOUT};
 use crate::rules::{Rule, Rules};
 use resumption::{
-    Closing, Connection, ConnectionBuilder, ManualClock, Offer, ProtocolVersion, Session, SessionCacheMode,
-    SessionContext, SessionIdContext, SessionKey, ShutdownState, TicketKind, Timestamp, pin,
+    Closing, Connection, ConnectionBuilder, ManualClock, ProtocolVersion, Session, SessionCacheMode,
+    SessionContext, SessionIdContext, SessionKey, ShutdownState, Timestamp, pin,
 };
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 type Context = SessionContext<Name>;
@@ -22,8 +25,7 @@ const NO_NAME: Name = Name::MAX;
 pub(crate) struct Ours {
     contexts: [Arc<Context>; 2],
     clock: ManualClock,
-    told: Arc<Mutex<[Vec<Told>; 2]>>,
-    sessions: Vec<Option<Arc<Session<Name>>>>,
+    pub(crate) heard: Arc<Heard>,
     connections: Vec<[Option<Connection<Name>>; 2]>,
     id_context: SessionIdContext,
     verify: bool,
@@ -34,6 +36,8 @@ pub(crate) struct Ours {
     pub(crate) used_up: Vec<Name>,
     /// The rule by which nothing that follows can be compared.
     pub(crate) ends: Option<Rule>,
+    /// A mistake, for the test of the tests: nothing is removed on demand.
+    pub(crate) clings: bool,
 }
 
 type Verdict = Result<(), String>;
@@ -56,26 +60,16 @@ fn key(identity: &Identity) -> SessionKey {
 impl Ours {
     pub(crate) fn new() -> Self {
         let clock = ManualClock::new(Timestamp::from_unix(BASE.cast_unsigned()));
-        let told: Arc<Mutex<[Vec<Told>; 2]>> = Arc::default();
+        let heard: Arc<Heard> = Arc::default();
         let context = |side: Side| {
-            let (new, removed) = (Arc::clone(&told), Arc::clone(&told));
-            let tell = move |log: &Mutex<[Vec<Told>; 2]>, told| {
-                log.lock().expect("nobody panics in here")[side as usize].push(told);
-            };
-            let builder = SessionContext::builder()
-                .capacity(1000)
-                .timeout(Duration::from_secs(TIMEOUT.cast_unsigned()))
-                .mode(mode(side, Some(0)))
-                .clock(clock.clone())
-                .on_new(move |_, session| tell(&new, Told::New(*session.payload())))
-                .on_remove(move |_, session, _| tell(&removed, Told::Removed(*session.payload())));
+            let builder = heard.listen(side).capacity(1000).mode(mode(side, Some(0))).clock(clock.clone());
+            let builder = builder.timeout(Duration::from_secs(TIMEOUT.cast_unsigned()));
             Arc::new(builder.build().expect("a small capacity"))
         };
         Self {
             contexts: Side::BOTH.map(context),
             clock: clock.clone(),
-            told: Arc::clone(&told),
-            sessions: Vec::new(),
+            heard: Arc::clone(&heard),
             connections: (0..SLOTS).map(|_| [None, None]).collect(),
             id_context: SessionIdContext::EMPTY,
             verify: false,
@@ -83,11 +77,34 @@ impl Ours {
             made_with: [(0, false); SLOTS],
             used_up: Vec::new(),
             ends: None,
+            clings: false,
         }
     }
 
     pub(crate) fn told(&self) -> [Vec<Told>; 2] {
-        std::mem::take(&mut self.told.lock().expect("nobody panics in here"))
+        std::mem::take(&mut self.heard.inner().told)
+    }
+
+    /// Evictions so far, by side.
+    pub(crate) fn evictions(&self) -> [i64; 2] {
+        self.contexts.each_ref().map(|context| context.stats().cache_full.cast_signed())
+    }
+
+    /// Removes a session from its cache and marks it, without a word to anybody.
+    pub(crate) fn forget(&self, side: Side, name: Name) {
+        let session = self.session(name);
+        self.heard.inner().muted = true;
+        self.contexts[side as usize].remove_session(&session);
+        self.heard.inner().muted = false;
+    }
+
+    /// Whether a session is not marked.
+    pub(crate) fn is_resumable(&self, name: Name) -> bool {
+        self.session(name).is_resumable()
+    }
+
+    pub(crate) fn mark(&self, name: Name) {
+        self.session(name).mark_not_resumable();
     }
 
     fn builder(&self, side: Side) -> ConnectionBuilder<Name> {
@@ -104,14 +121,15 @@ impl Ours {
     }
 
     fn session(&self, name: Name) -> Arc<Session<Name>> {
-        Arc::clone(self.sessions[name].as_ref().expect("it has come up"))
+        self.heard.inner().sessions[name].clone().expect("it has come up")
     }
 
     /// Starts the session of this name on a connection.
     fn start(&mut self, (slot, side): (usize, Side), name: Name, known: &[Identity]) -> Arc<Session<Name>> {
         let session = Arc::new(self.end(slot, side).next_session(key(&known[name])).build(name));
-        self.sessions.resize(known.len(), None);
-        self.sessions[name] = Some(Arc::clone(&session));
+        let sessions = &mut self.heard.inner().sessions;
+        sessions.resize(known.len(), None);
+        sessions[name] = Some(Arc::clone(&session));
         session
     }
 
@@ -120,7 +138,8 @@ impl Ours {
         let of_server =
             |session: &&Arc<Session<Name>>| session.id().as_bytes() == id && !session.is_resumable();
         let server = &self.contexts[Side::Server as usize];
-        let mut sessions = self.sessions.iter().flatten().filter(|session| server.contains(&session.key()));
+        let inner = self.heard.inner();
+        let mut sessions = inner.sessions.iter().flatten().filter(|session| server.contains(&session.key()));
         sessions.any(|session| of_server(&session))
     }
 
@@ -144,6 +163,11 @@ impl Ours {
             return Ok(());
         }
         let older = &known[..before];
+        let limited = |context: &Arc<Context>| (1..1000).contains(&context.capacity());
+        let flushed = |side| matches!(step, Step::Flush(of, _) | Step::SetCapacity(of, _) if *of == side);
+        let locked = Side::BOTH.map(|side| flushed(side) || limited(&self.contexts[side as usize]));
+        self.heard.inner().locked = locked;
+        self.heard.inner().offered.clear();
         match *step {
             Step::Connect { slot, .. } | Step::Mismatch { slot, .. } => {
                 for side in Side::BOTH {
@@ -212,6 +236,7 @@ impl Ours {
                     "add returns another value",
                 )
             }
+            Step::Remove(..) if self.clings => Ok(()),
             Step::Remove(side, nth) => {
                 let session = self.session(self.nth(side, nth, older).expect("OpenSSL has one"));
                 let returned = i64::from(self.contexts[side as usize].remove_session(&session));
@@ -219,6 +244,20 @@ impl Ours {
                     matches!(deed, Deed::Returned(there) if *there == returned),
                     "remove returns another value",
                 )
+            }
+            Step::Shelve(nth) => {
+                let name = nth.and_then(|nth| self.nth(Side::Server, nth, older));
+                match name {
+                    Some(name) => self.heard.inner().shelf.push(name),
+                    None => self.heard.inner().shelf.clear(),
+                }
+                Ok(())
+            }
+            Step::React(side, reaction) => {
+                let name = reaction.session().and_then(|nth| self.nth(side, nth, older));
+                let reaction = name.map_or(reaction, |name| reaction.with(name));
+                self.heard.inner().reaction = Some((side, reaction));
+                Ok(())
             }
             _ => {
                 self.set(step);
@@ -246,133 +285,17 @@ impl Ours {
                 self.id_context = SessionIdContext::new(bytes).expect("a short one");
             }
             Step::Verify(verify) => self.verify = verify,
+            Step::SetTimeout(side, timeout) => {
+                self.contexts[side as usize].set_timeout(Duration::from_secs(timeout.cast_unsigned()));
+            }
+            Step::SetCapacity(side, capacity) => {
+                self.contexts[side as usize].set_capacity(capacity).expect("a small capacity");
+            }
             Step::Tickets(number) => self.tickets = number,
             // The clock of libssl has passed on already.
             Step::Pass(_) => self.clock.set(Timestamp::from_unix(clock::now().cast_unsigned())),
             _ => unreachable!("no setting"),
         }
-    }
-
-    fn handshake(
-        &mut self,
-        slot: usize,
-        there: &Handshake,
-        known: &[Identity],
-        rules: &mut Rules,
-    ) -> Verdict {
-        let version = ProtocolVersion(there.version.wire());
-        let mut offer = Offer::versions(version, version);
-        if let Some(identity) = there.offer.map(|name| &known[name]).filter(|i| i.version == Version::Tls13) {
-            offer = offer.lifetime_hint(Duration::from_secs(identity.lifetime));
-        }
-        let offered = self.end(slot, Side::Client).connect(&offer).is_some();
-        demand(offered == there.offered, "another decision about the offer")?;
-        self.end(slot, Side::Server).accept();
-        if there.mismatch {
-            self.end(slot, Side::Server).fatal_alert_sent();
-            self.end(slot, Side::Client).fatal_alert_received();
-            return demand(!there.finished, "two versions meet");
-        }
-        let mut reused = false;
-        if let Some(name) = there.offer.filter(|_| offered) {
-            if self.contexts[Side::Server as usize].mode().is_off() {
-                self.ends = Some(Rule::ModeOffDoesNothing);
-            } else if self.is_marked(&known[name].ticket) {
-                self.ends = Some(Rule::MarkedIsNotResumed);
-            }
-            match self.end(slot, Side::Server).resume(version, &known[name].ticket) {
-                Ok(found) => {
-                    reused = found.is_some();
-                    if let Some(found) = found.filter(|_| there.version == Version::Tls13) {
-                        self.used_up = vec![*found.payload(), name];
-                    }
-                }
-                Err(_) => {
-                    demand(!there.finished, "OpenSSL does not mind the missing session id context")?;
-                    self.end(slot, Side::Server).fatal_alert_sent();
-                    self.end(slot, Side::Client).fatal_alert_received();
-                    self.ends = Some(Rule::FatalResumptionIsAHit);
-                    return Ok(());
-                }
-            }
-        }
-        demand(there.finished, "OpenSSL fails")?;
-        demand(reused == there.reused, "another decision about the resumption")?;
-        if reused {
-            demand(self.end(slot, Side::Client).offer_accepted().is_ok(), "the client refuses")?;
-        } else {
-            self.full_handshake(slot, there, known)?;
-        }
-        for side in [Side::Server, Side::Client] {
-            self.end(slot, side).established(version).expect("a small session");
-        }
-        self.send_tickets(slot, there, known, rules)
-    }
-
-    fn full_handshake(&mut self, slot: usize, there: &Handshake, known: &[Identity]) -> Verdict {
-        for side in [Side::Server, Side::Client] {
-            if there.version == Version::Tls13 {
-                self.end(slot, side).new_session_without_id(ProtocolVersion::TLS1_3, NO_NAME);
-                continue;
-            }
-            match there.sessions[side as usize] {
-                Some(name) => {
-                    let session = self.start((slot, side), name, known);
-                    self.end(slot, side).new_session(session);
-                }
-                None => self.end(slot, side).new_session_without_id(ProtocolVersion::TLS1_2, NO_NAME),
-            }
-        }
-        let has_id = there.sessions[Side::Server as usize].is_some();
-        let same =
-            there.version == Version::Tls13 || has_id == self.end(slot, Side::Server).sends_session_id();
-        demand(same, "another decision about the id")
-    }
-
-    fn send_tickets(
-        &mut self,
-        slot: usize,
-        there: &Handshake,
-        known: &[Identity],
-        rules: &mut Rules,
-    ) -> Verdict {
-        if there.version != Version::Tls13 {
-            return Ok(());
-        }
-        let (configured, lacks_id_context) = self.made_with[slot];
-        let due = self.end(slot, Side::Server).tickets_due(configured, TicketKind::Stateful);
-        let caches = self.contexts[Side::Server as usize].mode().contains(own_bit(Side::Server));
-        if lacks_id_context || !caches {
-            if there.tickets.len() != due {
-                rules.excuse(Rule::UselessTicketsNotSent, "tickets that nobody can use")?;
-            }
-        } else {
-            demand(due == there.tickets.len(), "another number of tickets")?;
-        }
-        for name in &there.tickets {
-            let session = self.start((slot, Side::Server), *name, known);
-            self.end(slot, Side::Server)
-                .ticket_issued(session, TicketKind::Stateful)
-                .expect("a small session");
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, slot: usize, side: Side, deed: &Deed, known: &[Identity]) -> Verdict {
-        let Deed::Read(reading, tickets) = deed else { unreachable!("it was read") };
-        for name in tickets {
-            let session = self.start((slot, side), *name, known);
-            self.end(slot, side).ticket_received(session).expect("a small session");
-        }
-        let end = self.end(slot, side);
-        match reading {
-            Reading::Nothing => {}
-            Reading::CloseNotify => end.close_notify_received(),
-            Reading::AlertReceived => end.fatal_alert_received(),
-            Reading::AlertSent => end.fatal_alert_sent(),
-            Reading::Eof => end.eof(),
-        }
-        Ok(())
     }
 
     pub(crate) fn state(&self) -> State {
@@ -393,6 +316,7 @@ impl Ours {
                 accept: stats.accept.cast_signed(),
                 accept_good: stats.accept_good.cast_signed(),
                 hits: stats.hits.cast_signed(),
+                cb_hits: stats.cb_hits.cast_signed(),
                 misses: stats.misses.cast_signed(),
                 timeouts: stats.timeouts.cast_signed(),
             }
@@ -402,17 +326,22 @@ impl Ours {
             let session = named(&guard, end);
             Some(End { session, reused: end.is_reused(), shutdown: end.shutdown_state().bits() })
         };
+        let sessions = self.heard.inner().sessions.clone();
+        let resumable = sessions.iter().map(|session| session.as_ref().is_some_and(|s| s.is_resumable()));
+        let times = sessions.iter().map(|session| session.as_ref().map_or((0, 0), |session| times(session)));
+        let (resumable, times) = (resumable.collect(), times.collect());
         State {
             cached,
             counters,
-            resumable: self
-                .sessions
-                .iter()
-                .map(|session| session.as_ref().is_some_and(|session| session.is_resumable()))
-                .collect(),
+            resumable,
+            times,
             connections: self.connections.iter().map(|pair| pair.each_ref().map(end)).collect(),
         }
     }
+}
+
+fn times(session: &Session<Name>) -> (i64, i64) {
+    (session.time().as_unix().cast_signed(), session.timeout().as_secs().cast_signed())
 }
 
 /// The current session, if it has an id.

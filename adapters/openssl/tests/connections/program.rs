@@ -8,7 +8,7 @@ pub(crate) const SLOTS: usize = 3;
 /// Second zero of all programs.
 pub(crate) const BASE: i64 = 1_700_000_000;
 
-/// The timeout of both contexts, in seconds.
+/// The timeout of both contexts when a program begins, in seconds.
 pub(crate) const TIMEOUT: i64 = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,8 +84,56 @@ pub(crate) enum Step {
     Verify(bool),
     /// `SSL_CTX_set_num_tickets`.
     Tickets(usize),
+    /// `SSL_CTX_set_timeout`.
+    SetTimeout(Side, i64),
+    /// `SSL_CTX_sess_set_cache_size`.
+    SetCapacity(Side, usize),
+    /// From now on the server's get callback has this session, if it is one of TLS 1.2; or has none any more.
+    Shelve(Option<Nth>),
+    /// The next callback of this side makes a call.
+    React(Side, Reaction),
     /// Seconds pass.
     Pass(u32),
+}
+
+/// A call from inside a callback. Those of OpenSSL's flush and eviction, where it refuses all calls, make none: what
+/// becomes of those is tested with programs over contexts alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reaction {
+    /// `SSL_CTX_remove_session` of the session that the callback tells of.
+    RemoveThis,
+    Remove(usize),
+    Add(usize),
+    /// `SSL_CTX_flush_sessions`, of what has expired.
+    Flush,
+}
+
+impl Reaction {
+    /// The session that it names.
+    pub(crate) fn session(self) -> Option<usize> {
+        match self {
+            Self::Remove(session) | Self::Add(session) => Some(session),
+            Self::RemoveThis | Self::Flush => None,
+        }
+    }
+
+    /// The same with another session, if it names one.
+    pub(crate) fn with(self, session: usize) -> Self {
+        match self {
+            Self::Remove(_) => Self::Remove(session),
+            Self::Add(_) => Self::Add(session),
+            other => other,
+        }
+    }
+
+    /// Whether it can be made in a callback that tells of this session, or of none. Where evictions have left the two
+    /// sides with different sessions for the rest of the step, the same call on an older one is not the same.
+    pub(crate) fn fits(self, this: Option<usize>, locked: bool) -> bool {
+        match self {
+            Self::RemoveThis => this.is_some(),
+            _ => !locked,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +152,13 @@ impl Program {
             steps.splice(0..0, [Step::Remove(Side::Server, 0), Step::Add(Side::Server, 0), again]);
             steps.insert(0, Step::Connect { slot: 0, version: Version::Tls12, offer: None });
         }
+        if random.usize(..40) == 0 {
+            // A server comes to verify its clients, and has no session id context.
+            let (version, offer) = (version(random), Some(0));
+            let first = [Step::Connect { slot: 0, version, offer: None }, Step::Read(0, Side::Client)];
+            let then = [Step::Verify(true), Step::Connect { slot: 1, version, offer }];
+            steps.splice(0..0, [first, then].concat());
+        }
         // Rare, and at the beginning, or every program would end in refusals.
         if random.usize(..8) == 0 {
             steps.insert(0, Step::Verify(true));
@@ -119,7 +174,7 @@ fn step(random: &mut fastrand::Rng) -> Step {
     let slot = random.usize(..SLOTS);
     let side = if random.bool() { Side::Client } else { Side::Server };
     let nth = random.usize(..12);
-    match random.usize(..100) {
+    match random.usize(..108) {
         0..34 => {
             Step::Connect { slot, version: version(random), offer: (random.usize(..5) > 0).then_some(nth) }
         }
@@ -134,15 +189,29 @@ fn step(random: &mut fastrand::Rng) -> Step {
         80..84 => Step::Again(slot),
         84..87 => Step::Remove(side, nth),
         87..89 => Step::Add(side, nth),
-        89 => Step::Flush(side, random.bool()),
-        90..93 => {
+        _ => setting(random, side, nth),
+    }
+}
+
+/// Steps that change what is set, and let time pass.
+fn setting(random: &mut fastrand::Rng, side: Side, nth: Nth) -> Step {
+    match random.usize(..19) {
+        0 => Step::Flush(side, random.bool()),
+        1..4 => {
             let flags = [Some(0), Some(0), Some(0x100), Some(0x200), Some(0x300), None];
             Step::SetMode(side, flags[random.usize(..6)])
         }
-        93 => Step::SetIdContext(random.u8(..3)),
-        94 => Step::Verify(random.usize(..3) == 0),
-        95 => Step::Tickets(random.usize(..4)),
-        _ => Step::Pass(seconds(random)),
+        4 => Step::SetIdContext(random.u8(..3)),
+        5 => Step::Verify(random.usize(..3) == 0),
+        6 => Step::Tickets(random.usize(..4)),
+        7..10 => Step::Pass(seconds(random)),
+        10 => Step::SetTimeout(side, [TIMEOUT / 2, TIMEOUT, 2 * TIMEOUT][random.usize(..3)]),
+        11..13 => Step::SetCapacity(side, random.usize(..6)),
+        13..15 => Step::Shelve((random.usize(..4) > 0).then_some(nth)),
+        _ => {
+            let calls = [Reaction::RemoveThis, Reaction::Remove(nth), Reaction::Add(nth), Reaction::Flush];
+            Step::React(side, calls[random.usize(..4)])
+        }
     }
 }
 

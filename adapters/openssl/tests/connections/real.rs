@@ -4,7 +4,7 @@ use crate::clock;
 use crate::common;
 use crate::ffi;
 use crate::observe::{Counters, Deed, End, Identity, Name, State, Told};
-use crate::program::{BASE, SLOTS, Side, Step, TIMEOUT, Version};
+use crate::program::{BASE, Reaction, SLOTS, Side, Step, TIMEOUT, Version};
 use crate::wire::Endpoint;
 use foreign_types::ForeignType as _;
 use libc::{c_int, c_long, c_uchar, c_uint, c_void};
@@ -30,6 +30,13 @@ pub(crate) struct World {
     /// Counted before the program began.
     before: Cell<[Counters; 2]>,
     pub(crate) pairs: RefCell<Vec<Pair>>,
+    /// Where the get callback looks.
+    pub(crate) shelf: RefCell<Vec<Name>>,
+    pub(crate) reaction: Cell<Option<(Side, Reaction)>>,
+    /// By side: whether sessions may leave while the context is locked.
+    pub(crate) locked: Cell<[bool; 2]>,
+    /// The ticket that a client offers at this moment.
+    pub(crate) offered: RefCell<Vec<u8>>,
 }
 
 /// A session, with a reference of its own: it stays in memory as long as the program runs.
@@ -52,6 +59,7 @@ unsafe extern "C" fn established(ssl: *mut sys::SSL, session: *mut sys::SSL_SESS
     if let Some(world) = ACTIVE.with_borrow(|active| active.clone()) {
         let name = world.name(side, session).expect("it has an id");
         world.told.borrow_mut()[side as usize].push(Told::New(name));
+        world.react(side, Some(name));
     }
     // OpenSSL keeps its reference; `name` has taken another one.
     0
@@ -62,7 +70,28 @@ unsafe extern "C" fn removed(context: *mut sys::SSL_CTX, session: *mut sys::SSL_
         let side = if context == world.contexts[1].as_ptr() { Side::Server } else { Side::Client };
         let name = world.name(side, session).expect("it has an id");
         world.told.borrow_mut()[side as usize].push(Told::Removed(name));
+        if !world.locked.get()[side as usize] {
+            world.react(side, Some(name));
+        }
     }
+}
+
+/// OpenSSL takes a reference of its own: `copy` is 1 already.
+unsafe extern "C" fn asked(
+    ssl: *mut sys::SSL,
+    id: *const c_uchar,
+    length: c_int,
+    _copy: *mut c_int,
+) -> *mut sys::SSL_SESSION {
+    // SAFETY: OpenSSL passes the connection that it is working on, and an id of so many bytes.
+    let (version, id) = unsafe { (sys::SSL_version(ssl), std::slice::from_raw_parts(id, length as usize)) };
+    let world = ACTIVE.with_borrow(|active| active.clone()).filter(|_| version == sys::TLS1_2_VERSION);
+    let Some(world) = world else { return ptr::null_mut() };
+    world.told.borrow_mut()[Side::Server as usize].push(Told::Asked);
+    world.react(Side::Server, None);
+    let (shelf, known) = (world.shelf.borrow(), world.known.borrow());
+    let mut shelf = shelf.iter().map(|name| &known[*name]);
+    shelf.find(|known| known.identity.id == id).map_or(ptr::null_mut(), |known| known.raw)
 }
 
 /// Ids are numbers, so that programs repeat themselves.
@@ -90,9 +119,9 @@ fn context(side: Side) -> SslContext {
     unsafe {
         sys::SSL_CTX_sess_set_new_cb(raw, Some(established));
         sys::SSL_CTX_sess_set_remove_cb(raw, Some(removed));
-        ffi::SSL_CTX_set_timeout(raw, TIMEOUT);
         if side == Side::Server {
             assert_eq!(ffi::SSL_CTX_set_generate_session_id(raw, generate_id), 1);
+            sys::SSL_CTX_sess_set_get_cb(raw, Some(asked));
         }
     }
     builder.build()
@@ -111,6 +140,10 @@ impl Real {
             ids: Cell::new(0),
             before: Cell::default(),
             pairs: RefCell::default(),
+            shelf: RefCell::default(),
+            reaction: Cell::default(),
+            locked: Cell::default(),
+            offered: RefCell::default(),
         }))
     }
 
@@ -123,6 +156,8 @@ impl Real {
         self.0.pairs.replace(vec![no_pair; SLOTS]);
         for side in Side::BOTH {
             self.0.set_mode(side, Some(0));
+            self.0.make(&Step::SetCapacity(side, 0));
+            self.0.make(&Step::SetTimeout(side, TIMEOUT));
         }
         let server = self.0.raw(Side::Server);
         // SAFETY: the context is alive, and no bytes are read.
@@ -149,6 +184,8 @@ impl Real {
         }
         self.0.told.take();
         self.0.fresh.take();
+        self.0.shelf.take();
+        self.0.reaction.take();
     }
 
     pub(crate) fn make(&self, step: &Step) -> Deed {
@@ -173,16 +210,21 @@ impl Real {
         self.0.state()
     }
 
+    /// Evictions so far, by side.
+    pub(crate) fn evictions(&self) -> [i64; 2] {
+        Side::BOTH.map(|side| self.0.control(side, 31, 0))
+    }
+
     /// Removes a session from its cache and marks it, without a word to anybody.
     pub(crate) fn forget(&self, name: Name) {
         let (side, raw) = {
             let known = self.0.known.borrow();
             (known[name].identity.side, known[name].raw)
         };
-        let told = self.0.told.borrow().clone();
+        let world = ACTIVE.take();
         // SAFETY: both are alive.
         unsafe { sys::SSL_CTX_remove_session(self.0.raw(side), raw) };
-        self.0.told.replace(told);
+        ACTIVE.set(world);
     }
 }
 
@@ -195,6 +237,30 @@ impl Drop for Real {
 impl World {
     pub(crate) fn raw(&self, side: Side) -> *mut sys::SSL_CTX {
         self.contexts[side as usize].as_ptr()
+    }
+
+    /// Makes the call that was asked for, if any was. `this` is the session that the callback tells of.
+    fn react(&self, side: Side, this: Option<Name>) {
+        let locked = self.locked.get()[side as usize];
+        let armed = self.reaction.get().filter(|(of, call)| *of == side && call.fits(this, locked));
+        let is_offered = |name: usize| self.known.borrow()[name].identity.id == *self.offered.borrow();
+        let armed = armed.filter(|(_, call)| !call.session().is_some_and(is_offered));
+        let Some((_, call)) = armed else { return };
+        self.reaction.set(None);
+        let context = self.raw(side);
+        let session = call.session().or(this).map_or(ptr::null_mut(), |name| self.known.borrow()[name].raw);
+        // SAFETY: both are alive, and the session is in no other context.
+        let returned = unsafe {
+            match call {
+                Reaction::Add(_) => sys::SSL_CTX_add_session(context, session),
+                Reaction::Remove(_) | Reaction::RemoveThis => sys::SSL_CTX_remove_session(context, session),
+                Reaction::Flush => {
+                    ffi::SSL_CTX_flush_sessions(context, clock::now());
+                    0
+                }
+            }
+        };
+        self.told.borrow_mut()[side as usize].push(Told::Reacted(returned.into()));
     }
 
     /// What this session is called; `None` when it has no id.
@@ -279,6 +345,7 @@ impl World {
             accept: counter(4),
             accept_good: counter(5),
             hits: counter(7),
+            cb_hits: counter(8),
             misses: counter(9),
             timeouts: counter(10),
         }
@@ -295,6 +362,7 @@ impl World {
                 accept: now.accept - before.accept,
                 accept_good: now.accept_good - before.accept_good,
                 hits: now.hits - before.hits,
+                cb_hits: now.cb_hits - before.cb_hits,
                 misses: now.misses - before.misses,
                 timeouts: now.timeouts - before.timeouts,
             }
@@ -318,7 +386,12 @@ impl World {
         });
         // SAFETY: the sessions are alive.
         let resumable = |known: &Known| unsafe { ffi::SSL_SESSION_is_resumable(known.raw) } == 1;
-        State { cached, counters, resumable: known.iter().map(resumable).collect(), connections }
+        // SAFETY: as above.
+        let times = |known: &Known| unsafe {
+            (sys::SSL_SESSION_get_time(known.raw), sys::SSL_SESSION_get_timeout(known.raw))
+        };
+        let (resumable, times) = (known.iter().map(resumable), known.iter().map(times));
+        State { cached, counters, resumable: resumable.collect(), times: times.collect(), connections }
     }
 
     fn is_cached(&self, side: Side, session: *mut sys::SSL_SESSION) -> bool {

@@ -16,19 +16,29 @@ pub(crate) enum Rule {
     /// get callback returns (L7). The program ends there.
     MarkedIsNotResumed,
     /// A server that must not resume for want of a session id context (Q3) has asked its cache by then: that counts as a
-    /// hit, and a TLS 1.3 session is used up. OpenSSL counts no hit. The program ends there.
+    /// hit, and a TLS 1.3 session is used up; or it has learnt that the session has expired, and the handshake is a full
+    /// one. OpenSSL counts no hit, and fails in either case. The program ends there.
     FatalResumptionIsAHit,
+    /// (1) Lowering the capacity takes effect at once; in OpenSSL with the next add (V6).
+    LoweredCapacityAtOnce,
+    /// (2) The victim is chosen by use; in OpenSSL it is the one that expires first (V4).
+    VictimByUse,
+    /// (2) An evicted session is not marked not resumable (V8).
+    EvictionDoesNotMark,
     /// The departures of a flush are announced in no particular order; OpenSSL has one, another in each version (K17).
     OrderOfDepartures,
 }
 
 impl Rule {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::TicketsUsedOnce,
         Self::UselessTicketsNotSent,
         Self::ModeOffDoesNothing,
         Self::MarkedIsNotResumed,
         Self::FatalResumptionIsAHit,
+        Self::LoweredCapacityAtOnce,
+        Self::VictimByUse,
+        Self::EvictionDoesNotMark,
         Self::OrderOfDepartures,
     ];
 }
@@ -60,6 +70,12 @@ impl Rules {
             Ok(())
         } else {
             Err(format!("{difference} (without the rule {rule:?})"))
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, used) in self.used.iter_mut().zip(other.used) {
+            *sum += used;
         }
     }
 

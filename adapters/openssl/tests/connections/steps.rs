@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::ffi;
+use crate::heard::can_be_shelved;
 use crate::observe::{Deed, Handshake, Name, Reading};
 use crate::program::{Side, Step, Version};
 use crate::real::{Pair, World};
@@ -12,6 +13,7 @@ use std::ptr;
 
 impl World {
     pub(crate) fn make(&self, step: &Step) -> Deed {
+        self.lock(step);
         match *step {
             Step::Connect { slot, version, offer } => self.connect(slot, [version; 2], offer),
             Step::Mismatch { slot, version, offer } => self.connect(slot, [version, version.other()], offer),
@@ -52,8 +54,35 @@ impl World {
                 // SAFETY: both are alive.
                 i64::from(unsafe { sys::SSL_CTX_remove_session(context, session) })
             }),
+            Step::Shelve(None) => {
+                self.shelf.take();
+                Deed::Done
+            }
+            Step::Shelve(Some(nth)) => match self.nth(Side::Server, nth) {
+                Some((name, _)) if can_be_shelved(&self.known.borrow()[name].identity) => {
+                    self.shelf.borrow_mut().push(name);
+                    Deed::Done
+                }
+                _ => Deed::Skipped,
+            },
+            Step::React(side, reaction) => {
+                let name = reaction.session().map(|nth| self.nth(side, nth).map(|(name, _)| name));
+                match name {
+                    Some(None) => return Deed::Skipped,
+                    Some(Some(name)) => self.reaction.set(Some((side, reaction.with(name)))),
+                    None => self.reaction.set(Some((side, reaction))),
+                }
+                Deed::Done
+            }
             _ => self.set(step),
         }
+    }
+
+    /// Whether OpenSSL has its context locked when a session leaves it in this step.
+    fn lock(&self, step: &Step) {
+        let flushed = |side| matches!(step, Step::Flush(of, _) | Step::SetCapacity(of, _) if *of == side);
+        let limited = |side| self.control(side, ffi::SSL_CTRL_GET_SESS_CACHE_SIZE, 0) > 0;
+        self.locked.set(Side::BOTH.map(|side| flushed(side) || limited(side)));
     }
 
     fn set(&self, step: &Step) -> Deed {
@@ -65,6 +94,15 @@ impl World {
                 unsafe { ffi::SSL_CTX_flush_sessions(self.raw(side), time) };
             }
             Step::SetMode(side, flags) => self.set_mode(side, flags),
+            Step::SetTimeout(side, timeout) => {
+                // SAFETY: the context is alive.
+                unsafe { ffi::SSL_CTX_set_timeout(self.raw(side), timeout) };
+            }
+            Step::SetCapacity(side, capacity) => {
+                // What OpenSSL must be told so that it holds as many.
+                let told = if capacity < 2 { capacity } else { capacity + 1 } as c_long;
+                self.control(side, ffi::SSL_CTRL_SET_SESS_CACHE_SIZE, told);
+            }
             Step::SetIdContext(value) => {
                 let bytes = [value];
                 let length = c_uint::from(value > 0);
@@ -110,7 +148,6 @@ impl World {
         // Not to be flushed by every 256th handshake of all programs together.
         let mode = flags.map_or(0, |flags| c_long::from(flags) | own) | 0x80;
         self.control(side, ffi::SSL_CTRL_SET_SESS_CACHE_MODE, mode);
-        self.control(side, ffi::SSL_CTRL_SET_SESS_CACHE_SIZE, 0);
     }
 
     fn set_session(&self, slot: usize, nth: Option<usize>) -> Deed {
@@ -159,6 +196,8 @@ impl World {
         let Pair { version, mismatch, ends: [Some(client), Some(server)] } = self.pairs.borrow()[slot] else {
             unreachable!("both are there")
         };
+        let ticket = offer.map(|name| self.known.borrow()[name].identity.ticket.clone());
+        self.offered.replace(ticket.unwrap_or_default());
         let mut offered = None;
         let mut failed = false;
         for _ in 0..8 {
@@ -171,6 +210,7 @@ impl World {
             }
             self.shuttle(slot);
         }
+        self.offered.take();
         let finished = !failed && client.is_finished() && server.is_finished();
         for side in Side::BOTH {
             self.change(slot, side, |end| end.readable = finished);

@@ -21,7 +21,7 @@ mod rules;
 mod shrink;
 
 use lockstep::Lockstep;
-use program::Program;
+use program::{Call, Program};
 use rules::{Rule, Rules};
 use std::thread;
 
@@ -98,4 +98,24 @@ fn every_rule_is_needed() {
         let number = differing.unwrap_or_else(|| panic!("no program differs without {rule:?}"));
         println!("{}", report(&side, number, &Program::random(number), &Rules::without(rule)));
     }
+}
+
+#[test]
+fn a_planted_difference_is_made_small_and_told() {
+    let side = Lockstep::new();
+    side.ours.plant();
+    let rules = Rules::all();
+    let programs = (0..1000).map(|number| (number, Program::random(number)));
+    let mut failing = programs.filter(|(_, program)| difference(&side, program, &rules).is_some());
+    let (number, program) = failing.next().expect("some program asks for a session that is there");
+    let small = shrink::shrink(&program, |candidate| difference(&side, candidate, &rules).is_some());
+    assert!(program.calls.len() >= 10 && program.sessions.len() > 1);
+    let [Call::Add(0), Call::Contains(..)] = small.calls[..] else {
+        panic!("not as small as it gets:\n{small}")
+    };
+    assert_eq!(small.sessions.len(), 1);
+    let report = report(&side, number, &program, &rules);
+    println!("{report}");
+    let told = ["Flag(false) is not Flag(true)", "session 0: ", "OpenSSL: Outcome", "ours:    Outcome"];
+    assert!(told.iter().all(|part| report.contains(part)), "{report}");
 }

@@ -32,6 +32,8 @@ struct World {
     evictions: Cell<[i64; CONTEXTS]>,
     /// Whether UPDATE_TIME changes the time of what is added, as in OpenSSL.
     renews_on_add: Cell<bool>,
+    /// A mistake, for the test of the tests: no session is ever said to be there.
+    blind: Cell<bool>,
 }
 
 /// What a program knows as one session, and we as one after the other: ours never change.
@@ -95,6 +97,7 @@ impl Ours {
             reaction: RefCell::default(),
             evictions: Cell::default(),
             renews_on_add: Cell::default(),
+            blind: Cell::default(),
         }))
     }
 
@@ -154,6 +157,11 @@ impl Ours {
     pub(crate) fn collide(&self, one: usize, other: usize) -> bool {
         let (one, other) = (self.0.slot(one), self.0.slot(other));
         (one.home, one.version, one.id) == (other.home, other.version, other.id)
+    }
+
+    /// Makes a mistake from now on.
+    pub(crate) fn plant(&self) {
+        self.0.blind.set(true);
     }
 
     pub(crate) fn forget_reaction(&self) {
@@ -278,7 +286,8 @@ impl World {
             },
             Call::Contains(context, version, id) => {
                 let key = SessionKey::parse(ProtocolVersion(version.wire()), id.bytes());
-                Answer::Flag(key.is_ok_and(|key| self.context(context).contains(&key)))
+                let sees = |key| !self.blind.get() && self.context(context).contains(&key);
+                Answer::Flag(key.is_ok_and(sees))
             }
             Call::Flush(context, when) => {
                 self.flush(&self.context(context), when);
