@@ -16,6 +16,7 @@ mod peers;
 
 use openssl::ssl::SslContextRef;
 use peers::{Client, Kind, SAMPLE_LIFE, Server, now};
+use std::mem::MaybeUninit;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -43,8 +44,8 @@ const MEASURE: Scale = Scale {
     round: Duration::from_secs(2),
     rounds: 15,
     windows: 5,
-    expiry: 10,
-    window: Duration::from_secs(8),
+    expiry: 8,
+    window: Duration::from_secs(6),
     lead: Duration::from_secs(1),
 };
 
@@ -125,9 +126,33 @@ fn throughput(server: &Server, scale: &Scale) -> Rate {
     Rate { per_second, server: spent * 1e6 / count as f64 }
 }
 
-/// The longest handshakes of a window, in milliseconds: of the thread that makes full ones and stores their sessions,
-/// and of the one that resumes; and the processor time that the longest of each took itself.
-struct Longest([f64; 4]);
+/// What the handshakes of one thread have shown in a window.
+#[derive(Clone, Copy, Default)]
+struct Longest {
+    /// The longest one in milliseconds: on the wall's clock, and of this thread's own processor time.
+    wall: f64,
+    own: f64,
+    /// In how many of them the thread went to sleep. Nothing in a handshake over memory waits but for a lock.
+    waited: f64,
+}
+
+/// What expires in a window.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    kind: Kind,
+    expiry: bool,
+    /// Whether the engine has a thread of its own for upkeep.
+    driver: bool,
+}
+
+const CASES: [Case; 5] = [
+    Case { name: "OpenSSL's cache, no expiry", kind: Kind::Openssl, expiry: false, driver: false },
+    Case { name: "our cache, no expiry", kind: Kind::Ours, expiry: false, driver: false },
+    Case { name: "OpenSSL's cache", kind: Kind::Openssl, expiry: true, driver: false },
+    Case { name: "our cache", kind: Kind::Ours, expiry: true, driver: false },
+    Case { name: "our cache, with a driver", kind: Kind::Ours, expiry: true, driver: true },
+];
 
 fn stalls(scale: &Scale) {
     println!(
@@ -137,67 +162,71 @@ fn stalls(scale: &Scale) {
         scale.expiring,
         scale.live + scale.expiring,
     );
-    println!(
-        "{:<28}{:>12}{:>12}{:>12}{:>12}{:>8}",
-        "", "full, wall", "own work", "res., wall", "own work", "left"
-    );
-    let cases = [false, true].into_iter().flat_map(|expire| Kind::BOTH.map(|kind| (kind, expire)));
-    let mut found: Vec<_> = cases.map(|case| (case, Vec::new(), Vec::new())).collect();
+    println!("{:<28}{:>26}{:>26}", "", "full handshakes", "resumed handshakes");
+    print!("{:<28}", "");
+    for _ in 0..THREADS {
+        print!("{:>10}{:>8}{:>8}", "wall", "own", "waited");
+    }
+    println!("{:>8}", "left");
+    let mut found = CASES.map(|case| (case, Vec::new()));
     for _ in 0..scale.windows {
-        for ((kind, expire), longest, left) in &mut found {
-            let (window, rest) = window(*kind, *expire, scale);
-            longest.push(window.0);
-            left.push(rest as f64);
+        for (case, windows) in &mut found {
+            windows.push(window(*case, scale));
         }
     }
-    for ((kind, expire), longest, left) in found {
-        let name = format!("{}, {}", kind.name(), if expire { "expiry" } else { "none" });
-        print!("{name:<28}");
-        for column in 0..4 {
-            print!("{:>12.2}", median(longest.iter().map(|values| values[column]).collect()));
+    for (case, windows) in found {
+        print!("{:<28}", case.name);
+        for thread in 0..THREADS {
+            let of = |part: fn(&Longest) -> f64| {
+                median(windows.iter().map(|(longest, _)| part(&longest[thread])).collect())
+            };
+            print!("{:>10.1}{:>8.1}{:>8.0}", of(|of| of.wall), of(|of| of.own), of(|of| of.waited));
         }
-        println!("{:>8.0}", median(left));
+        println!("{:>8.0}", median(windows.iter().map(|(_, left)| *left as f64).collect()));
     }
 }
 
 /// One window of traffic, with or without an expiry in it; and how many of those sessions are still in memory after it.
-fn window(kind: Kind, expire: bool, scale: &Scale) -> (Longest, u64) {
-    let server = Server::new(kind);
+fn window(case: Case, scale: &Scale) -> ([Longest; THREADS], u64) {
+    let server = Server::new(case.kind);
     let made = now();
-    let life = if expire { scale.expiry } else { SAMPLE_LIFE };
+    let life = if case.expiry { scale.expiry } else { SAMPLE_LIFE };
     // In this order: OpenSSL files a session that expires before others by a walk over its list.
     server.fill(1 << 32..(1 << 32) + scale.expiring, made, life);
     server.fill(0..scale.live, made, SAMPLE_LIFE);
+    let _driver = case.driver.then(|| server.start_driver());
     let begin = Duration::from_secs(made + scale.expiry) - scale.lead;
-    let until = begin.checked_sub(since_epoch()).expect("the sessions are made in time");
-    thread::sleep(until);
-    let (before, stored, longest) = watch(&server, scale);
-    let left = server.sessions() - (before + stored - scale.expiring).min(server.sessions());
-    (longest, left)
+    thread::sleep(begin.checked_sub(since_epoch()).expect("the sessions are made in time"));
+    let before = server.sessions();
+    let (longest, stored) = watch(&server, scale);
+    let kept = before + stored - scale.expiring;
+    (longest, server.sessions().checked_sub(kept).expect("no other session is lost"))
 }
 
-fn watch(server: &Server, scale: &Scale) -> (u64, u64, Longest) {
-    let before = server.sessions();
+/// What each thread has seen, and how many sessions were stored.
+fn watch(server: &Server, scale: &Scale) -> ([Longest; THREADS], u64) {
     let (barrier, start) = (Barrier::new(THREADS), Instant::now());
     let run = |resumes: bool| {
         let (mut client, mut random) = (Client::of(server), fastrand::Rng::with_seed(7));
-        let (mut longest, mut count) = ([0.0_f64; 2], 0);
+        let (mut longest, mut stored) = (Longest::default(), 0);
         barrier.wait();
         while start.elapsed() < scale.window {
-            let (wall, own) = (Instant::now(), processor_time());
-            let visit = visit(&mut client, &server.context, resumes, random.u64(..scale.live));
+            let number = random.u64(..scale.live);
+            let (wall, own, sleeps) = (Instant::now(), processor_time(), sleeps());
+            let visit = visit(&mut client, &server.context, resumes, number);
+            longest.wall = longest.wall.max(wall.elapsed().as_secs_f64() * 1e3);
+            longest.own = longest.own.max((processor_time() - own).as_secs_f64() * 1e3);
+            longest.waited += f64::from(u8::from(self::sleeps() > sleeps));
             assert_eq!(visit.resumed, resumes);
-            longest[0] = longest[0].max(wall.elapsed().as_secs_f64() * 1e3);
-            longest[1] = longest[1].max((processor_time() - own).as_secs_f64() * 1e3);
-            count += u64::from(!resumes);
+            stored += u64::from(!resumes);
         }
-        (longest, count)
+        (longest, stored)
     };
-    let [(full, stored), (resumed, _)] = thread::scope(|scope| {
+    thread::scope(|scope| {
         let threads = [false, true].map(|resumes| scope.spawn(move || run(resumes)));
-        threads.map(|thread| thread.join().expect("no thread panics"))
-    });
-    (before, stored, Longest([full[0], full[1], resumed[0], resumed[1]]))
+        let [(full, stored), (resumed, _)] = threads.map(|thread| thread.join().expect("no thread panics"));
+        ([full, resumed], stored)
+    })
 }
 
 fn visit(client: &mut Client, server: &SslContextRef, resumes: bool, number: u64) -> peers::Visit {
@@ -210,6 +239,16 @@ fn processor_time() -> Duration {
     // SAFETY: the argument points to one such value.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).expect("less than a second"))
+}
+
+/// How often this thread has gone to sleep of its own accord.
+fn sleeps() -> i64 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the argument points to one such value, for which zero is valid in all fields.
+    unsafe {
+        libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+        usage.assume_init().ru_nvcsw
+    }
 }
 
 fn since_epoch() -> Duration {

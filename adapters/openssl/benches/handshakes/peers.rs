@@ -7,7 +7,7 @@ use openssl::ssl::{
     SslStream,
 };
 use resumption::{
-    ProtocolVersion, Secret, SessionContext, SessionId, SessionIdContext, SessionKey, Timestamp,
+    Driver, ProtocolVersion, Secret, SessionContext, SessionId, SessionIdContext, SessionKey, Timestamp,
 };
 use resumption_openssl::{OpensslCounters, ServerSessions};
 use std::ops::Range;
@@ -120,6 +120,11 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Has the engine do its upkeep on a thread of its own, besides.
+    pub(crate) fn start_driver(&self) -> Driver {
+        self.cache.start_driver().expect("a thread")
     }
 
     pub(crate) fn sessions(&self) -> u64 {
