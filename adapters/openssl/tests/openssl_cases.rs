@@ -45,14 +45,20 @@ impl ExternalStore<Secret> for Shelf {
     }
 }
 
-/// `test_session_cache_overflow`: one place, two sessions; what was evicted is resumed from outside.
+/// `test_session_cache_overflow`: one place, two sessions, the first of which may live for ever; what was evicted is
+/// resumed from outside.
 #[test]
 fn an_evicted_session_is_resumed_from_the_second_tier() {
-    for version in [TLS12, TLS13] {
+    let lives = [Duration::from_secs(300), Duration::MAX];
+    for (version, life) in [TLS12, TLS13].into_iter().flat_map(|version| lives.map(|life| (version, life))) {
         let shelf = Shelf::default();
         let cache = cache_of(SessionContext::builder().capacity(1).external(shelf));
         let (server, client) = (server(&cache), Client::new(version));
-        let offers: Vec<Offer> = (0..2).map(|_| client.visit(&server, None).sessions[0].clone()).collect();
+        let make = |life| {
+            cache.set_timeout(life);
+            client.visit(&server, None).sessions[0].clone()
+        };
+        let offers: [Offer; 2] = [life, Duration::from_secs(300)].map(make);
         assert_eq!(cache.len(), 1);
         for offer in &offers {
             assert!(client.visit(&server, Some(offer)).resumed);

@@ -91,53 +91,61 @@ fn returned(shown: &Shown) -> i64 {
     }
 }
 
-/// `execute_test_session`, the client's half: internal and external cache together.
+/// `execute_test_session`, the client's half: internal and external cache together, and the external one alone.
 #[test]
 fn the_clients_cache_through_the_life_of_its_sessions() {
+    in_both_versions(|case| through_the_life_of_sessions(case, true));
     in_both_versions(|case| {
-        // 1. A full handshake: the session is cached.
-        let shown = case.pair(0, None);
-        assert_eq!(calls(&shown, CLIENT), (case.tickets(), 0));
-        let first = current(&shown, 0, CLIENT);
+        case.make(Step::SetMode(Side::Client, Some(0x200)));
+        through_the_life_of_sessions(case, false);
+    });
+}
+
+fn through_the_life_of_sessions(case: &mut Case<'_>, stores: bool) {
+    // 1. A full handshake: the session is cached.
+    let shown = case.pair(0, None);
+    assert_eq!(calls(&shown, CLIENT), (case.tickets(), 0));
+    let first = current(&shown, 0, CLIENT);
+    if stores {
         let nth = case.nth(Side::Client, first);
         assert_eq!(returned(&case.make(Step::Add(Side::Client, nth))), 0, "it is cached already");
+    }
 
-        // 2. It is resumed; in TLS 1.3 that uses it up and brings another one.
-        let shown = case.pair(1, Some(first));
-        assert!(handshake(&shown).reused);
-        assert_eq!(calls(&shown, CLIENT), (case.renewed(), case.renewed()));
+    // 2. It is resumed; in TLS 1.3 that uses it up and brings another one.
+    let shown = case.pair(1, Some(first));
+    assert!(handshake(&shown).reused);
+    assert_eq!(calls(&shown, CLIENT), (case.renewed(), case.renewed()));
 
-        // 3. That connection is closed cleanly.
-        let second = current(&shown, 1, CLIENT);
-        assert_eq!(calls(&case.close(1), CLIENT), (0, 0));
+    // 3. That connection is closed cleanly.
+    let second = current(&shown, 1, CLIENT);
+    assert_eq!(calls(&case.close(1), CLIENT), (0, 0));
 
-        // 4. A third one, in full.
-        let shown = case.pair(2, None);
-        assert_eq!(calls(&shown, CLIENT), (case.tickets(), 0));
-        let third = current(&shown, 2, CLIENT);
+    // 4. A third one, in full.
+    let shown = case.pair(2, None);
+    assert_eq!(calls(&shown, CLIENT), (case.tickets(), 0));
+    let third = current(&shown, 2, CLIENT);
 
-        // 5. Another session is set while it is open: its own one leaves.
-        let nth = case.nth(Side::Client, second);
-        let shown = [case.make(Step::SetSession(2, Some(nth)))];
-        assert_eq!(calls(&shown, CLIENT), (0, 1));
-        assert_eq!(current(&shown, 2, CLIENT), second);
-        let nth = case.nth(Side::Client, third);
-        assert_eq!(returned(&case.make(Step::Add(Side::Client, nth))), 1, "it had left");
-        assert_eq!(returned(&case.make(Step::Remove(Side::Client, nth))), 1);
+    // 5. Another session is set while it is open: its own one leaves.
+    let nth = case.nth(Side::Client, second);
+    let shown = [case.make(Step::SetSession(2, Some(nth)))];
+    assert_eq!(calls(&shown, CLIENT), (0, 1));
+    assert_eq!(current(&shown, 2, CLIENT), second);
+    let nth = case.nth(Side::Client, third);
+    assert_eq!(returned(&case.make(Step::Add(Side::Client, nth))), 1, "it had left");
+    assert_eq!(returned(&case.make(Step::Remove(Side::Client, nth))), 1);
 
-        // 6. Removed once more: not cached, and the callback is called all the same.
-        let shown = case.make(Step::Remove(Side::Client, nth));
-        assert_eq!(returned(&shown), 0);
-        assert_eq!(calls(&[shown], CLIENT), (0, 1));
+    // 6. Removed once more: not cached, and the callback is called all the same.
+    let shown = case.make(Step::Remove(Side::Client, nth));
+    assert_eq!(returned(&shown), 0);
+    assert_eq!(calls(&[shown], CLIENT), (0, 1));
 
-        // 7. A handshake that fails for want of a common version costs the session that it offers.
-        let (slot, version) = (1, case.version);
-        let nth = case.nth(Side::Client, second);
-        let shown = [case.make(Step::Mismatch { slot, version, offer: Some(nth) })];
-        assert!(handshake(&shown).offered && !handshake(&shown).finished);
-        assert_eq!(calls(&shown, CLIENT), (0, 1));
-        assert_eq!(returned(&case.make(Step::Add(Side::Client, nth))), 1, "it had left");
-    });
+    // 7. A handshake that fails for want of a common version costs the session that it offers.
+    let (slot, version) = (1, case.version);
+    let nth = case.nth(Side::Client, second);
+    let shown = [case.make(Step::Mismatch { slot, version, offer: Some(nth) })];
+    assert!(handshake(&shown).offered && !handshake(&shown).finished);
+    assert_eq!(calls(&shown, CLIENT), (0, 1));
+    assert_eq!(returned(&case.make(Step::Add(Side::Client, nth))), 1, "it had left");
 }
 
 /// `execute_test_session`, the server's half.
@@ -265,4 +273,20 @@ fn tickets_live_as_long_as_the_session_that_they_come_from() {
         let shown = case.make(Step::Flush(side, false));
         assert!(shown.state.cached[side as usize].contains(&renewed));
     }
+}
+
+/// `test/ssl-tests/10-resumption.cnf`: a session is resumed with the version that it was made with, and no other.
+#[test]
+fn a_session_of_another_version_is_not_resumed() {
+    in_both_versions(|case| {
+        let shown = case.pair(0, None);
+        let first = current(&shown, 0, CLIENT);
+        case.version = case.version.other();
+        let shown = case.pair(1, Some(first));
+        assert!(!handshake(&shown).reused && handshake(&shown).finished);
+        let last = shown.last().expect("a step was made");
+        assert!(last.state.resumable[first], "it is as good as before");
+        case.version = case.version.other();
+        assert!(handshake(&case.pair(2, Some(first))).reused);
+    });
 }
