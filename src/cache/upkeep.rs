@@ -30,7 +30,8 @@ impl<T: Payload> Cache<T> {
         guard: &Guard,
     ) -> (Progress, usize) {
         let mut removed = 0;
-        let progress = self.wheel.advance(now.ticks(), budget, |opening, first, last| {
+        let announce = |visits: &[(u64, u64)]| self.table.prefetch_hashes(visits, guard);
+        let progress = self.wheel.advance(now.ticks(), budget, announce, |opening, first, last| {
             1 + self.reap_hashes((Hash(first), Hash(last)), now, opening, &mut removed, departures, guard)
         });
         (progress, removed)

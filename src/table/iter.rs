@@ -1,11 +1,16 @@
 //! Walking buckets: for the eviction hand, for flushes and for users who want to see everything.
 
 use super::array::Array;
+use super::bucket::Line;
 use super::prefetch::prefetch;
 use super::raw::{RawTable, Seen};
 use super::slot::{ControlWord, SlotWord};
 use crate::epoch::Guard;
+use crate::session::Header;
 use crate::sync::Ordering;
+
+/// Buckets of an interval that are prefetched.
+const BUCKETS_AHEAD: usize = 4;
 
 impl RawTable {
     /// Calls `visit` for each live slot of part `index` of `of`, where `of` is a number of buckets the table has or had.
@@ -41,6 +46,20 @@ impl RawTable {
         }
     }
 
+    /// Loads the root lines of these intervals of hashes together, and then the headers that they point to.
+    pub(super) fn prefetch_hashes(&self, intervals: &[(u64, u64)], guard: &Guard) {
+        let array = self.array(guard);
+        let roots = || {
+            let buckets = |&(first, last): &(u64, u64)| {
+                let first = array.index_of(first);
+                first..=array.index_of(last).min(first + BUCKETS_AHEAD - 1)
+            };
+            intervals.iter().flat_map(buckets).map(|bucket| array.root(bucket))
+        };
+        roots().for_each(|root| prefetch(root));
+        roots().for_each(prefetch_entries);
+    }
+
     fn visit_bucket<'g>(
         &self,
         array: &'g Array,
@@ -52,12 +71,7 @@ impl RawTable {
         let mut at = Some(root);
         while let Some(line) = at {
             // The headers of a bucket are loaded together, not one after the other.
-            for slot in line.slots() {
-                let word = SlotWord(slot.load(Ordering::Relaxed));
-                if word.is_live() {
-                    prefetch(word.entry().as_ptr());
-                }
-            }
+            prefetch_entries(line);
             for slot in line.slots() {
                 // Acquire: as in `find`, pairs with the AcqRel that filled the slot, or that froze it.
                 let word = SlotWord(slot.load(Ordering::Acquire));
@@ -74,5 +88,18 @@ impl RawTable {
             self.visit_bucket(next, 2 * index, guard, visit);
             self.visit_bucket(next, 2 * index + 1, guard, visit);
         }
+    }
+}
+
+/// Loads the headers that a line points to. They begin anywhere in a line, and most end in the next.
+#[inline]
+fn prefetch_entries(line: &Line) {
+    for slot in line.slots() {
+        let word = SlotWord(slot.load(Ordering::Relaxed));
+        // No branch: which slots are live is random.
+        let nothing = std::ptr::from_ref(slot).cast::<u8>();
+        let header = if word.is_live() { word.entry().as_ptr().cast_const().cast() } else { nothing };
+        prefetch(header);
+        prefetch(header.wrapping_add(size_of::<Header>() - 1));
     }
 }

@@ -178,6 +178,11 @@ impl<T: Payload> Table<T> {
     ) {
         self.raw.visit_hashes(first.0, last.0, guard, |seen| visit(Member::of(seen)));
     }
+
+    /// Starts to load what visits of these intervals of hashes will need.
+    pub(crate) fn prefetch_hashes(&self, intervals: &[(u64, u64)], guard: &Guard) {
+        self.raw.prefetch_hashes(intervals, guard);
+    }
 }
 
 impl<T: Payload> Drop for Table<T> {

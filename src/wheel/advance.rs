@@ -1,12 +1,22 @@
 //! Advancing: one driver at a time opens the slots whose time has come, a little with every call.
 
 use super::backlog::Cursor;
+use super::bits::Bits;
 use super::dial::Start;
 use super::wheel::{Scheduled, Wheel};
 use crate::sync::{AtomicU64, Ordering, Rule, is_broken};
 
 /// Words that a step of the budget pays for: eight cache lines in a row cost about what the line of one entry costs.
 const WORDS_PER_STEP: usize = 64;
+
+/// Visits that are announced at once.
+const AHEAD: usize = 16;
+
+/// Words that are looked over for visits to announce.
+const WORDS_AHEAD: usize = 512;
+
+/// What visits usually cost: the entries of two buckets.
+const STEPS_PER_VISIT: usize = 8;
 
 /// How far a call of [`Wheel::advance`] got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +29,9 @@ pub(crate) enum Progress {
     /// Another thread is at it.
     Busy,
 }
+
+/// An interval of hashes: the first and the last.
+pub(crate) type Hashes = (u64, u64);
 
 /// What a visitor needs to file again what it found alive.
 pub(crate) struct Opening<'w> {
@@ -48,17 +61,20 @@ impl Wheel {
     /// worked on all the same.
     ///
     /// When `visit` panics the wheel stays usable, and the next driver visits the same hashes again.
+    ///
+    /// `announce` is told of some visits before they come, so that their memory can be loaded meanwhile.
     #[inline]
     pub(crate) fn advance(
         &self,
         now: u32,
         budget: usize,
+        announce: impl Fn(&[Hashes]),
         visit: impl FnMut(&Opening<'_>, u64, u64) -> usize,
     ) -> Progress {
         match self.dial.start(now) {
             Start::Busy => Progress::Busy,
             Start::Settled => Progress::Done,
-            Start::Driver { from, to } => self.drive((from, to), now, budget, visit),
+            Start::Driver { from, to } => self.drive((from, to), now, budget, announce, visit),
         }
     }
 
@@ -68,10 +84,11 @@ impl Wheel {
         (from, to): (u32, u32),
         now: u32,
         budget: usize,
+        announce: impl Fn(&[Hashes]),
         mut visit: impl FnMut(&Opening<'_>, u64, u64) -> usize,
     ) -> Progress {
         let credit = budget.saturating_mul(WORDS_PER_STEP);
-        let mut turn = Turn { wheel: self, opening: Opening { wheel: self, now }, credit };
+        let mut turn = Turn { wheel: self, opening: Opening { wheel: self, now }, credit, announced: 0 };
         if from < to {
             // M. The tick was moved before, the gates are looked at after. Pairs with S.
             super::fence_for(Rule::TickFence);
@@ -79,7 +96,7 @@ impl Wheel {
         }
         while turn.credit > 0 {
             match self.backlog.cursor() {
-                Some(cursor) => turn.go_on(cursor, &mut visit),
+                Some(cursor) => turn.go_on(cursor, &announce, &mut visit),
                 None if !turn.open_next() => break,
                 None => {}
             }
@@ -94,6 +111,8 @@ struct Turn<'w> {
     opening: Opening<'w>,
     /// What is left of the budget, in words.
     credit: usize,
+    /// Visits to come that were announced.
+    announced: usize,
 }
 
 impl Drop for Turn<'_> {
@@ -123,7 +142,12 @@ impl Turn<'_> {
     }
 
     /// Visits one bit that was taken, or takes the next word that has any, or closes the slot.
-    fn go_on(&mut self, cursor: Cursor, visit: &mut impl FnMut(&Opening<'_>, u64, u64) -> usize) {
+    fn go_on(
+        &mut self,
+        cursor: Cursor,
+        announce: &impl Fn(&[Hashes]),
+        visit: &mut impl FnMut(&Opening<'_>, u64, u64) -> usize,
+    ) {
         let wheel = self.wheel;
         let Some(bits) = wheel.generation(cursor.generation) else {
             wheel.backlog.set_cursor(None);
@@ -135,6 +159,10 @@ impl Turn<'_> {
         };
         let taken = wheel.backlog.bits();
         if taken != 0 {
+            if self.announced == 0 {
+                self.announced = self.look_ahead(bits, cursor, taken, announce);
+            }
+            self.announced -= 1;
             let (first, last) = bits.interval(cursor.slot, cursor.word - 1, taken.trailing_zeros());
             let cost = visit(&self.opening, first, last);
             wheel.backlog.set_bits(taken & (taken - 1));
@@ -149,6 +177,30 @@ impl Turn<'_> {
         let looked_at = self.take_word(left);
         wheel.backlog.set_cursor(Some(Cursor { word: cursor.word + looked_at, ..cursor }));
         self.pay(looked_at);
+    }
+
+    /// Announces the next visits, as far as they can be seen and will be paid for. Returns how many, at least one.
+    fn look_ahead(&self, bits: &Bits, cursor: Cursor, taken: u64, announce: &impl Fn(&[Hashes])) -> usize {
+        let most = (self.credit / (STEPS_PER_VISIT * WORDS_PER_STEP)).min(AHEAD);
+        if most < 2 {
+            return 1;
+        }
+        let mut ahead = [(0, 0); AHEAD];
+        let mut count = 0;
+        let behind = bits.words(cursor.slot)[cursor.word..].iter().take(WORDS_AHEAD);
+        let words = std::iter::once(taken).chain(behind.map(|word| word.load(Ordering::Relaxed)));
+        'words: for (word, mut left) in (cursor.word - 1..).zip(words) {
+            while left != 0 {
+                if count == most {
+                    break 'words;
+                }
+                ahead[count] = bits.interval(cursor.slot, word, left.trailing_zeros());
+                count += 1;
+                left &= left - 1;
+            }
+        }
+        announce(&ahead[..count]);
+        count
     }
 
     /// Looks at words until one has bits or the credit is spent, and takes those. Returns how many were looked at.

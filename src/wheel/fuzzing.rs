@@ -24,13 +24,18 @@ impl FuzzWheel {
         budget: usize,
         mut visit: impl FnMut(u64, u64) -> Vec<(u64, u32)>,
     ) -> bool {
-        let progress = self.0.advance(now, budget, |opening, first, last| {
-            let stay = visit(first, last);
-            for &(hash, death) in &stay {
-                assert_eq!(opening.refile(hash, death), Scheduled::Filed, "what stays is not dead");
-            }
-            1 + stay.len()
-        });
+        let progress = self.0.advance(
+            now,
+            budget,
+            |_| {},
+            |opening, first, last| {
+                let stay = visit(first, last);
+                for &(hash, death) in &stay {
+                    assert_eq!(opening.refile(hash, death), Scheduled::Filed, "what stays is not dead");
+                }
+                1 + stay.len()
+            },
+        );
         assert_ne!(progress, Progress::Busy, "nobody else drives");
         progress == Progress::Done
     }

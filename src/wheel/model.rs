@@ -43,7 +43,7 @@ impl ModelWheel {
     /// Advances with this budget; `true` when done.
     pub fn step(&self, now: u32, budget: usize) -> bool {
         let visit = |opening: &Opening<'_>, first, last| self.visit(opening, now, first..=last);
-        self.wheel.advance(now, budget, visit) == Progress::Done
+        self.wheel.advance(now, budget, |_| {}, visit) == Progress::Done
     }
 
     fn visit(&self, opening: &Opening<'_>, now: u32, hashes: std::ops::RangeInclusive<u64>) -> usize {

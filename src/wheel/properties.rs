@@ -84,23 +84,28 @@ impl World {
     fn step(&mut self, budget: usize) -> Progress {
         let Self { wheel, now, table, model } = self;
         let (mut paid, mut last_cost) = (0, 0);
-        let progress = wheel.advance(*now, budget, |opening: &Opening<'_>, first, last| {
-            paid += last_cost;
-            last_cost = 1;
-            table.retain(|(hash, death)| {
-                if !(first..=last).contains(hash) {
-                    return true;
-                }
-                last_cost += 1;
-                if death > now {
-                    assert_eq!(opening.refile(*hash, *death), Scheduled::Filed);
-                } else {
-                    forget(model, (*hash, *death));
-                }
-                death > now
-            });
-            last_cost
-        });
+        let progress = wheel.advance(
+            *now,
+            budget,
+            |_| {},
+            |opening: &Opening<'_>, first, last| {
+                paid += last_cost;
+                last_cost = 1;
+                table.retain(|(hash, death)| {
+                    if !(first..=last).contains(hash) {
+                        return true;
+                    }
+                    last_cost += 1;
+                    if death > now {
+                        assert_eq!(opening.refile(*hash, *death), Scheduled::Filed);
+                    } else {
+                        forget(model, (*hash, *death));
+                    }
+                    death > now
+                });
+                last_cost
+            },
+        );
         assert!(paid < budget.max(1), "{paid} paid of {budget} before the last visit");
         if progress == Progress::Done {
             self.check();
@@ -216,8 +221,12 @@ fn threads_lose_nothing() {
                         entry.store(death, Ordering::Release);
                         assert_eq!(wheel.schedule(*hash, death, now), Scheduled::Filed);
                         if round % 5 == 0 {
-                            let _ =
-                                wheel.advance(now, 4, |o, first, last| visit(entries, o, now, first, last));
+                            let _ = wheel.advance(
+                                now,
+                                4,
+                                |_| {},
+                                |o, first, last| visit(entries, o, now, first, last),
+                            );
                         }
                     }
                 })
@@ -227,7 +236,7 @@ fn threads_lose_nothing() {
         scope.spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 let now = clock.fetch_add(1, Ordering::Relaxed) + 1;
-                let _ = wheel.advance(now, 100, |o, first, last| visit(entries, o, now, first, last));
+                let _ = wheel.advance(now, 100, |_| {}, |o, first, last| visit(entries, o, now, first, last));
             }
         });
         inserters.into_iter().for_each(|thread| thread.join().unwrap());
@@ -236,9 +245,9 @@ fn threads_lose_nothing() {
     let now = clock.load(Ordering::Relaxed);
     let alive = |now| entries.iter().filter(|(_, e)| (1..=now).contains(&e.load(Ordering::Relaxed))).count();
     for now in [now, now + 1, now + 70, now + 151] {
-        while wheel.advance(now, 100, |o, first, last| visit(&entries, o, now, first, last)) != Progress::Done
-        {
-        }
+        while wheel.advance(now, 100, |_| {}, |o, first, last| visit(&entries, o, now, first, last))
+            != Progress::Done
+        {}
         assert_eq!(alive(now), 0, "dead at {now} and still there");
     }
 }

@@ -26,10 +26,15 @@ fn interesting_ticks() -> Vec<u32> {
 /// Advances to `now` and collects what was visited.
 fn visited(wheel: &Wheel, now: u32) -> Vec<(u64, u64)> {
     let mut visits = Vec::new();
-    let progress = wheel.advance(now, ENOUGH, |_, first, last| {
-        visits.push((first, last));
-        0
-    });
+    let progress = wheel.advance(
+        now,
+        ENOUGH,
+        |_| {},
+        |_, first, last| {
+            visits.push((first, last));
+            0
+        },
+    );
     assert_eq!(progress, Progress::Done);
     visits
 }
@@ -193,11 +198,16 @@ fn the_last_second_but_one_is_reached() {
     let wheel = Wheel::new(1, 0).unwrap();
     assert_eq!(wheel.schedule(7, u32::MAX - 1, 0), Scheduled::Filed);
     let mut visits = 0;
-    let progress = wheel.advance(u32::MAX - 2, ENOUGH, |opening, _, _| {
-        visits += 1;
-        assert_eq!(opening.refile(7, u32::MAX - 1), Scheduled::Filed);
-        1
-    });
+    let progress = wheel.advance(
+        u32::MAX - 2,
+        ENOUGH,
+        |_| {},
+        |opening, _, _| {
+            visits += 1;
+            assert_eq!(opening.refile(7, u32::MAX - 1), Scheduled::Filed);
+            1
+        },
+    );
     assert_eq!((progress, visits, wheel.next_due()), (Progress::Done, 1, Some(u32::MAX - 1)));
     assert_eq!(visited(&wheel, u32::MAX - 1).len(), 1);
 }
@@ -226,10 +236,15 @@ fn ten_idle_years_cost_few_steps() {
     assert_eq!(wheel.schedule(7, 1_700_000_000 + 10 * YEAR, 1_700_000_000), Scheduled::Filed);
     let (mut calls, mut visits) = (1, 0);
     let mut advance = || {
-        wheel.advance(1_700_000_000 + 10 * YEAR, 1, |_, _, _| {
-            visits += 1;
-            1
-        })
+        wheel.advance(
+            1_700_000_000 + 10 * YEAR,
+            1,
+            |_| {},
+            |_, _, _| {
+                visits += 1;
+                1
+            },
+        )
     };
     while advance() == Progress::More {
         calls += 1;
@@ -249,10 +264,15 @@ fn a_budget_pays_for_words_and_visits() {
     }
     let visits = Cell::new(0);
     let step = |budget| {
-        wheel.advance(101, budget, |_, _, _| {
-            visits.set(visits.get() + 1);
-            5
-        })
+        wheel.advance(
+            101,
+            budget,
+            |_| {},
+            |_, _, _| {
+                visits.set(visits.get() + 1);
+                5
+            },
+        )
     };
     assert_eq!(step(0), Progress::More);
     assert_eq!((step(1), visits.get()), (Progress::More, 1), "the first visit overdraws");
@@ -269,7 +289,7 @@ fn a_visitor_that_panics_is_called_again() {
         assert_eq!(wheel.schedule(hash, 101, 100), Scheduled::Filed);
     }
     let panics =
-        catch_unwind(AssertUnwindSafe(|| wheel.advance(101, ENOUGH, |_, _, _| panic!("on purpose"))));
+        catch_unwind(AssertUnwindSafe(|| wheel.advance(101, ENOUGH, |_| {}, |_, _, _| panic!("on purpose"))));
     assert!(panics.is_err());
     assert_eq!(wheel.next_due(), Some(101), "work is left");
     assert_eq!(visited(&wheel, 101), [(0, (1 << 58) - 1), (63 << 58, u64::MAX)]);
@@ -280,14 +300,19 @@ fn a_visitor_meets_its_own_driver() {
     let wheel = Wheel::new(1, 100).unwrap();
     assert_eq!(wheel.schedule(7, 101, 100), Scheduled::Filed);
     let mut visits = 0;
-    let progress = wheel.advance(101, ENOUGH, |opening, _, _| {
-        visits += 1;
-        assert_eq!(wheel.advance(102, ENOUGH, |_, _, _| 0), Progress::Busy);
-        assert_eq!(wheel.schedule(7, 103, 101), Scheduled::Filed);
-        assert_eq!(opening.refile(7, 104), Scheduled::Filed);
-        assert_eq!(opening.refile(7, 101), Scheduled::Due);
-        0
-    });
+    let progress = wheel.advance(
+        101,
+        ENOUGH,
+        |_| {},
+        |opening, _, _| {
+            visits += 1;
+            assert_eq!(wheel.advance(102, ENOUGH, |_| {}, |_, _, _| 0), Progress::Busy);
+            assert_eq!(wheel.schedule(7, 103, 101), Scheduled::Filed);
+            assert_eq!(opening.refile(7, 104), Scheduled::Filed);
+            assert_eq!(opening.refile(7, 101), Scheduled::Due);
+            0
+        },
+    );
     assert_eq!((progress, visits, wheel.next_due()), (Progress::Done, 1, Some(103)));
     assert_eq!((visited(&wheel, 103).len(), visited(&wheel, 104).len()), (1, 1));
 }
