@@ -13,9 +13,9 @@ use crate::targets::OPENSSL;
 use crate::worker::{Peer, Shared, Worker};
 use crate::workload::Workload;
 use resumption::Timestamp;
-use resumption_comparison::Turn;
+use resumption_comparison::{Turn, alone_time};
 use std::cell::RefCell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A second after the last: each turn has one of its own.
 fn second(turn: u64) -> Timestamp {
@@ -36,9 +36,7 @@ fn side<'a>(
         }
         let before = count();
         turn += 1;
-        let started = Instant::now();
-        expire(second(turn));
-        let cost = started.elapsed().as_nanos() as f64 / dying.len() as f64;
+        let cost = alone_time(|| expire(second(turn))).as_nanos() as f64 / dying.len() as f64;
         assert_eq!(before - count(), dying.len(), "what has expired is gone, and nothing else");
         cost
     })

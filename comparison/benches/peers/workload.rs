@@ -2,9 +2,9 @@
 
 use crate::load::{Item, LATER, Load, SingleUse};
 use crate::worker::{Shared, Worker};
-use resumption_comparison::{fitting, wall_time};
+use resumption_comparison::{alone_time, fitting, time_together};
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What is done in a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -152,21 +152,21 @@ fn run(worker: &mut impl Worker, workload: Workload, feed: &mut Feed<'_>, steps:
     }
 }
 
-/// Wall time for each step of all threads, in nanoseconds.
+/// Nanoseconds for each step of all threads: processor time of one thread, wall time of several.
 fn timed_turn<S: Shared>(cache: &S, workload: Workload, feeds: &mut [Feed<'_>], steps: usize) -> f64 {
-    let time = wall_time(feeds, |feed, gate| {
+    let threads = feeds.len();
+    let time = if let [feed] = feeds {
         let mut worker = cache.worker();
-        let started = gate.pass();
-        run(&mut worker, workload, feed, steps);
-        started
-    });
-    time.as_nanos() as f64 / (steps * feeds.len()) as f64
-}
-
-fn timed(worker: &mut impl Worker, workload: Workload, feed: &mut Feed<'_>, steps: usize) -> f64 {
-    let started = Instant::now();
-    run(worker, workload, feed, steps);
-    started.elapsed().as_nanos() as f64 / steps as f64
+        alone_time(|| run(&mut worker, workload, feed, steps))
+    } else {
+        time_together(feeds, |feed, gate| {
+            let mut worker = cache.worker();
+            let started = gate.pass();
+            run(&mut worker, workload, feed, steps);
+            started
+        })
+    };
+    time.as_nanos() as f64 / (steps * threads) as f64
 }
 
 /// A side that shares a cache among as many threads as there are feeds; each turn returns the cost of a step.
@@ -187,6 +187,10 @@ pub(crate) fn alone<'a, W: Worker>(
     mut feed: Feed<'a>,
     turn: Duration,
 ) -> impl FnMut() -> f64 + use<'a, W> {
-    let steps = fitting(turn, |steps| timed(&mut worker, workload, &mut feed, steps));
-    move || timed(&mut worker, workload, &mut feed, steps)
+    let mut timed = move |steps: usize| {
+        let time = alone_time(|| run(&mut worker, workload, &mut feed, steps));
+        time.as_nanos() as f64 / steps as f64
+    };
+    let steps = fitting(turn, &mut timed);
+    move || timed(steps)
 }
