@@ -128,7 +128,10 @@ struct Span {
     lost: Duration,
 }
 
-fn one_turn<T: Send>(states: &mut [T], run: &(impl Fn(&mut T, &Gate) -> Start + Sync)) -> (Duration, Duration) {
+fn one_turn<T: Send>(
+    states: &mut [T],
+    run: &(impl Fn(&mut T, &Gate) -> Start + Sync),
+) -> (Duration, Duration) {
     let gate = &Gate { threads: states.len(), ready: AtomicUsize::new(0) };
     let span = move |state: &mut T| {
         let started = run(state, gate);
