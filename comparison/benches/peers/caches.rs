@@ -40,8 +40,8 @@ impl Shared for Moka {
 }
 
 impl Worker for On<'_, MokaCache> {
-    fn find(&mut self, item: &Item) -> u64 {
-        self.map.get(&item.key).map_or(0, |stored| stored.admit(&self.wanted))
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        self.map.get(key).map_or(0, |stored| stored.admit(&self.wanted))
     }
 
     fn insert(&mut self, item: &Item, expiry: Timestamp) {
@@ -83,8 +83,8 @@ impl Shared for Quick {
 }
 
 impl Worker for On<'_, QuickCache> {
-    fn find(&mut self, item: &Item) -> u64 {
-        self.map.get(&item.key).map_or(0, |stored| stored.admit(&self.wanted))
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        self.map.get(key).map_or(0, |stored| stored.admit(&self.wanted))
     }
 
     fn insert(&mut self, item: &Item, expiry: Timestamp) {
@@ -119,13 +119,13 @@ impl Shared for Tiny {
     }
 }
 
-fn admit(item: &Item, entry: &(SessionKey, Stored), wanted: &Wanted) -> u64 {
-    if entry.0 == item.key { entry.1.admit(wanted) } else { 0 }
+fn admit(key: &SessionKey, entry: &(SessionKey, Stored), wanted: &Wanted) -> u64 {
+    if entry.0 == *key { entry.1.admit(wanted) } else { 0 }
 }
 
 impl Worker for On<'_, Ufo> {
-    fn find(&mut self, item: &Item) -> u64 {
-        self.map.get(&item.key).map_or(0, |entry| admit(item, &entry, &self.wanted))
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        self.map.get(key).map_or(0, |entry| admit(key, &entry, &self.wanted))
     }
 
     fn insert(&mut self, item: &Item, expiry: Timestamp) {
@@ -133,7 +133,7 @@ impl Worker for On<'_, Ufo> {
     }
 
     fn take(&mut self, item: &Item) -> u64 {
-        self.map.remove(&item.key).map_or(0, |entry| admit(item, &entry, &self.wanted))
+        self.map.remove(&item.key).map_or(0, |entry| admit(&item.key, &entry, &self.wanted))
     }
 }
 
@@ -158,8 +158,8 @@ impl Shared for Rustls {
 }
 
 impl Worker for On<'_, ServerSessionMemoryCache> {
-    fn find(&mut self, item: &Item) -> u64 {
-        self.map.get(item.key.id().as_bytes()).map_or(0, |value| u64::from(value[0]))
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        self.map.get(key.id().as_bytes()).map_or(0, |value| u64::from(value[0]))
     }
 
     fn insert(&mut self, item: &Item, _: Timestamp) {

@@ -26,10 +26,12 @@ pub(crate) fn policy() -> SessionIdContext {
 pub(crate) struct Load {
     /// The keys of all live sessions, in random order. Sessions are added in another order, by `index`.
     pub(crate) live: Vec<Item>,
+    /// The same keys without more.
+    pub(crate) keys: Vec<SessionKey>,
     /// The same, some often and most hardly ever: the k-th most frequent with a frequency of 1/k.
-    pub(crate) zipf: Vec<Item>,
+    pub(crate) zipf: Vec<SessionKey>,
     /// Keys that nobody has.
-    pub(crate) absent: Vec<Item>,
+    pub(crate) absent: Vec<SessionKey>,
 }
 
 impl Load {
@@ -37,9 +39,10 @@ impl Load {
         let mut rng = Rng::with_seed(42);
         let mut live = items(&mut rng, sessions);
         rng.shuffle(&mut live);
-        let zipf = zipf(&mut rng, &live, draws);
-        let absent = items(&mut rng, draws);
-        Self { live, zipf, absent }
+        let keys: Vec<SessionKey> = live.iter().map(|item| item.key).collect();
+        let zipf = zipf(&mut rng, &keys, draws);
+        let absent = items(&mut rng, draws).iter().map(|item| item.key).collect();
+        Self { live, keys, zipf, absent }
     }
 
     /// The live keys as they are added: in an order that has nothing to do with that of the lookups.
@@ -60,7 +63,7 @@ pub(crate) fn items(rng: &mut Rng, count: usize) -> Vec<Item> {
     (0..count as u32).map(make).collect()
 }
 
-fn zipf(rng: &mut Rng, live: &[Item], draws: usize) -> Vec<Item> {
+fn zipf(rng: &mut Rng, live: &[SessionKey], draws: usize) -> Vec<SessionKey> {
     let mut sum = 0.0;
     let sums: Vec<f64> = (1..=live.len()).map(|k| (sum += 1.0 / k as f64, sum).1).collect();
     let draw = |_| {

@@ -31,8 +31,8 @@ impl Unsynchronised {
 
 impl Worker for &mut Unsynchronised {
     #[inline]
-    fn find(&mut self, item: &Item) -> u64 {
-        self.map.get(&item.key).map_or(0, |stored| stored.admit(&self.wanted))
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        self.map.get(key).map_or(0, |stored| stored.admit(&self.wanted))
     }
 
     fn insert(&mut self, item: &Item, expiry: Timestamp) {
@@ -88,9 +88,9 @@ impl Shared for Locking {
 
 impl Worker for On<'_, Locked> {
     #[inline]
-    fn find(&mut self, item: &Item) -> u64 {
+    fn find(&mut self, key: &SessionKey) -> u64 {
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-        map.get(&item.key).map_or(0, |stored| stored.admit(&self.wanted))
+        map.get(key).map_or(0, |stored| stored.admit(&self.wanted))
     }
 
     fn insert(&mut self, item: &Item, expiry: Timestamp) {
@@ -132,8 +132,8 @@ impl Shared for Dash {
 
 impl Worker for On<'_, Sharded> {
     #[inline]
-    fn find(&mut self, item: &Item) -> u64 {
-        self.map.get(&item.key).map_or(0, |stored| stored.admit(&self.wanted))
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        self.map.get(key).map_or(0, |stored| stored.admit(&self.wanted))
     }
 
     fn insert(&mut self, item: &Item, expiry: Timestamp) {
@@ -172,8 +172,8 @@ impl Shared for Papaya {
 
 impl Worker for On<'_, Lockless> {
     #[inline]
-    fn find(&mut self, item: &Item) -> u64 {
-        self.map.pin().get(&item.key).map_or(0, |stored| stored.admit(&self.wanted))
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        self.map.pin().get(key).map_or(0, |stored| stored.admit(&self.wanted))
     }
 
     fn insert(&mut self, item: &Item, expiry: Timestamp) {
@@ -206,8 +206,8 @@ impl Shared for PapayaOneGuard<'_> {
 
 impl Worker for PapayaWorker<'_> {
     #[inline]
-    fn find(&mut self, item: &Item) -> u64 {
-        self.on.map.get(&item.key, &self.guard).map_or(0, |stored| stored.admit(&self.on.wanted))
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        self.on.map.get(key, &self.guard).map_or(0, |stored| stored.admit(&self.on.wanted))
     }
 
     fn insert(&mut self, item: &Item, expiry: Timestamp) {
@@ -246,8 +246,8 @@ impl Shared for Scc {
 
 impl Worker for On<'_, Index> {
     #[inline]
-    fn find(&mut self, item: &Item) -> u64 {
-        self.map.peek_with(&item.key, |_, stored| stored.admit(&self.wanted)).unwrap_or(0)
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        self.map.peek_with(key, |_, stored| stored.admit(&self.wanted)).unwrap_or(0)
     }
 
     fn insert(&mut self, item: &Item, expiry: Timestamp) {
@@ -289,8 +289,8 @@ impl Shared for SccOneGuard<'_> {
 
 impl Worker for SccWorker<'_> {
     #[inline]
-    fn find(&mut self, item: &Item) -> u64 {
-        self.on.map.peek(&item.key, &self.guard).map_or(0, |stored| stored.admit(&self.on.wanted))
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        self.on.map.peek(key, &self.guard).map_or(0, |stored| stored.admit(&self.on.wanted))
     }
 
     fn insert(&mut self, item: &Item, expiry: Timestamp) {

@@ -10,7 +10,7 @@ use openssl_sys::{
     SSL, SSL_CTX, SSL_CTX_add_session, SSL_CTX_ctrl, SSL_CTX_free, SSL_CTX_new, SSL_CTX_remove_session,
     SSL_METHOD, SSL_SESSION, SSL_SESSION_free, SSL_free, SSL_new,
 };
-use resumption::Timestamp;
+use resumption::{SessionKey, Timestamp};
 use std::ptr;
 
 // Public functions of OpenSSL 1.1.1 and newer that openssl-sys does not declare.
@@ -136,8 +136,8 @@ impl Shared for OpenSsl {
 }
 
 impl Worker for OpenSslWorker<'_> {
-    fn find(&mut self, item: &Item) -> u64 {
-        let id = item.key.id().as_bytes();
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        let id = key.id().as_bytes();
         // SAFETY: the connection is alive and used by this thread only; the id is as long as is said.
         unsafe { SSL_has_matching_session_id(self.ssl, id.as_ptr(), id.len() as c_uint) as u64 }
     }
@@ -152,7 +152,7 @@ impl Worker for OpenSslWorker<'_> {
     }
 
     fn take(&mut self, item: &Item) -> u64 {
-        let found = self.find(item);
+        let found = self.find(&item.key);
         if let Some(made) = self.cache.made.get(item.index as usize) {
             // SAFETY: the session is alive.
             let removed = unsafe { SSL_CTX_remove_session(self.cache.context, made.0) };

@@ -2,7 +2,7 @@
 
 use crate::load::{Item, NOW};
 use crate::worker::{PAYLOAD, Payload, Shared, Wanted, Worker};
-use resumption::{Guard, ManualClock, SessionContext, Tick, Timestamp, pin};
+use resumption::{Guard, ManualClock, SessionContext, SessionKey, Tick, Timestamp, pin};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,15 +49,15 @@ impl Ours {
     }
 
     #[inline]
-    fn find(&self, item: &Item, wanted: &Wanted, guard: &Guard) -> u64 {
-        let found = self.context.lookup_at(&item.key, &wanted.policy, wanted.now, guard);
+    fn find(&self, key: &SessionKey, wanted: &Wanted, guard: &Guard) -> u64 {
+        let found = self.context.lookup_at(key, &wanted.policy, wanted.now, guard);
         found.map_or(0, |session| u64::from(session.payload()[0]))
     }
 
     /// Sixteen lookups at a time.
     #[inline]
-    fn find_batch(&self, items: &[Item], wanted: &Wanted, guard: &Guard) -> u64 {
-        items.iter().map(|item| self.find(item, wanted, guard)).sum()
+    fn find_batch(&self, keys: &[SessionKey], wanted: &Wanted, guard: &Guard) -> u64 {
+        keys.iter().map(|key| self.find(key, wanted, guard)).sum()
     }
 }
 
@@ -162,17 +162,17 @@ impl<H: Hold> Shared for Through<'_, H> {
 
 impl<H: Hold> Worker for OursWorker<'_, H> {
     #[inline]
-    fn find(&mut self, item: &Item) -> u64 {
-        self.hold.with(|guard| self.ours.find(item, &self.wanted, guard))
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        self.hold.with(|guard| self.ours.find(key, &self.wanted, guard))
     }
 
     #[inline]
-    fn find_all(&mut self, items: &[Item]) -> u64 {
+    fn find_all(&mut self, keys: &[SessionKey]) -> u64 {
         if H::BATCH == 1 {
-            return items.iter().map(|item| self.find(item)).sum();
+            return keys.iter().map(|key| self.find(key)).sum();
         }
         let batch = |batch| self.hold.with(|guard| self.ours.find_batch(batch, &self.wanted, guard));
-        items.chunks(H::BATCH).map(batch).sum()
+        keys.chunks(H::BATCH).map(batch).sum()
     }
 
     fn insert(&mut self, item: &Item, expiry: Timestamp) {

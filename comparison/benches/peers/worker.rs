@@ -1,7 +1,7 @@
 //! What the benchmark asks of a session cache, and what it asks a cache for.
 
 use crate::load::{Item, LATER, NOW, policy};
-use resumption::{SessionIdContext, Timestamp};
+use resumption::{SessionIdContext, SessionKey, Timestamp};
 
 /// What a TLS stack stores.
 pub(crate) type Payload = [u8; 200];
@@ -51,12 +51,12 @@ impl Wanted {
 /// One thread's access to a cache.
 pub(crate) trait Worker {
     /// Looks up: the first byte of the payload, which is 1, or 0 if there is no session that may be resumed.
-    fn find(&mut self, item: &Item) -> u64;
+    fn find(&mut self, key: &SessionKey) -> u64;
 
     /// Looks all of them up.
     #[inline]
-    fn find_all(&mut self, items: &[Item]) -> u64 {
-        items.iter().map(|item| self.find(item)).sum()
+    fn find_all(&mut self, keys: &[SessionKey]) -> u64 {
+        keys.iter().map(|key| self.find(key)).sum()
     }
 
     /// Makes a session and adds it, in the place of one that has the key.

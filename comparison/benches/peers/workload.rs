@@ -2,6 +2,7 @@
 
 use crate::load::{Item, LATER, Load, SingleUse};
 use crate::worker::{Shared, Worker};
+use resumption::SessionKey;
 use resumption_comparison::{alone_time, fitting, time_together};
 use std::hint::black_box;
 use std::time::Duration;
@@ -44,7 +45,9 @@ impl Workload {
 
 /// What one thread works on, and where it is in it.
 pub(crate) enum Feed<'a> {
-    /// Items, each thread from another place on.
+    /// Keys to look up, each thread from another place on.
+    Keys { keys: &'a [SessionKey], at: usize },
+    /// Items to insert and look up.
     Items { items: &'a [Item], at: usize },
     /// Two halves that take turns.
     SingleUse { halves: &'a SingleUse, at: usize, phase: usize },
@@ -53,17 +56,21 @@ pub(crate) enum Feed<'a> {
 impl<'a> Feed<'a> {
     /// What each of `threads` threads works on.
     pub(crate) fn of(workload: Workload, load: &'a Load, threads: usize) -> Vec<Self> {
-        let items: &[Item] = match workload {
+        let keys = match workload {
+            Workload::Isolated | Workload::Streamed => &load.keys,
             Workload::Miss => &load.absent,
             Workload::Zipf => &load.zipf,
-            _ => &load.live,
+            _ => {
+                let items = &load.live;
+                return (0..threads).map(|t| Feed::Items { items, at: items.len() / threads * t }).collect();
+            }
         };
-        (0..threads).map(|t| Feed::Items { items, at: items.len() / threads * t }).collect()
+        (0..threads).map(|t| Feed::Keys { keys, at: keys.len() / threads * t }).collect()
     }
 }
 
 /// Takes the next `steps` of a feed, in pieces that do not wrap.
-fn pieces(items: &[Item], at: &mut usize, steps: usize, mut work: impl FnMut(&[Item])) {
+fn pieces<T>(items: &[T], at: &mut usize, steps: usize, mut work: impl FnMut(&[T])) {
     let mut left = steps;
     while left > 0 {
         let piece = left.min(items.len() - *at);
@@ -74,23 +81,23 @@ fn pieces(items: &[Item], at: &mut usize, steps: usize, mut work: impl FnMut(&[I
 }
 
 #[inline(never)]
-fn isolated(worker: &mut impl Worker, items: &[Item], at: &mut usize, steps: usize) {
+fn isolated(worker: &mut impl Worker, keys: &[SessionKey], at: &mut usize, steps: usize) {
     let mut i = *at;
     for _ in 0..steps {
         // What was found is added to the index, so the address of the next key waits for it. A miss would stand still.
-        i += worker.find(&items[i]) as usize;
-        if i == items.len() {
+        i += worker.find(&keys[i]) as usize;
+        if i == keys.len() {
             i = 0;
         }
     }
-    assert_eq!(black_box(i), (*at + steps) % items.len(), "a lookup found nothing");
+    assert_eq!(black_box(i), (*at + steps) % keys.len(), "a lookup found nothing");
     *at = i;
 }
 
 #[inline(never)]
-fn streamed(worker: &mut impl Worker, items: &[Item], at: &mut usize, steps: usize, expected: u64) {
+fn streamed(worker: &mut impl Worker, keys: &[SessionKey], at: &mut usize, steps: usize, expected: u64) {
     let mut sum = 0;
-    pieces(items, at, steps, |piece| sum += worker.find_all(piece));
+    pieces(keys, at, steps, |piece| sum += worker.find_all(piece));
     assert_eq!(black_box(sum), steps as u64 * expected, "not what should be found");
 }
 
@@ -101,7 +108,7 @@ fn mixed(worker: &mut impl Worker, items: &[Item], at: &mut usize, steps: usize)
         for twenty in piece.chunks(20) {
             worker.insert(&twenty[0], LATER);
             for item in &twenty[1..] {
-                sum += worker.find(item);
+                sum += worker.find(&item.key);
             }
             expected += twenty.len() as u64 - 1;
         }
@@ -138,11 +145,11 @@ fn inserts(worker: &mut impl Worker, items: &[Item], at: &mut usize, steps: usiz
 /// Runs so many steps of a workload.
 fn run(worker: &mut impl Worker, workload: Workload, feed: &mut Feed<'_>, steps: usize) {
     match (workload, feed) {
-        (Workload::Isolated, Feed::Items { items, at }) => isolated(worker, items, at, steps),
-        (Workload::Streamed | Workload::Zipf, Feed::Items { items, at }) => {
-            streamed(worker, items, at, steps, 1)
+        (Workload::Isolated, Feed::Keys { keys, at }) => isolated(worker, keys, at, steps),
+        (Workload::Streamed | Workload::Zipf, Feed::Keys { keys, at }) => {
+            streamed(worker, keys, at, steps, 1)
         }
-        (Workload::Miss, Feed::Items { items, at }) => streamed(worker, items, at, steps, 0),
+        (Workload::Miss, Feed::Keys { keys, at }) => streamed(worker, keys, at, steps, 0),
         (Workload::Mixed, Feed::Items { items, at }) => mixed(worker, items, at, steps),
         (Workload::AtCapacity, Feed::Items { items, at }) => inserts(worker, items, at, steps),
         (Workload::SingleUse, Feed::SingleUse { halves, at, phase }) => {
