@@ -8,7 +8,7 @@ use resumption::{RemoveReason, Secret, SessionContext, SessionKey};
 use resumption_openssl::{OpensslCounters, ServerSessions};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 fn open(client: &Client, server: &SslContextRef, offer: Option<&common::Offer>) -> Open {
     let mut open = client.try_visit("a.example", server, offer).expect("they accept each other");
@@ -107,19 +107,22 @@ fn the_new_callback_gets_the_session_that_the_client_has() {
 
 #[test]
 fn callbacks_may_use_the_cache_and_openssl_as_they_like() {
-    let context: Arc<OnceLock<SslContext>> = Arc::default();
+    let context: Arc<Mutex<Option<SslContext>>> = Arc::default();
     let inner = Arc::clone(&context);
     let cache = cache_of(SessionContext::builder().on_remove(move |cache, session, reason| {
         if reason == RemoveReason::Removed && cache.stats().number < 4 {
             assert!(!cache.contains(&session.key()));
-            let server = inner.get().expect("the server is there");
-            let visit = Client::new(TLS12).visit(server, None);
-            assert!(Client::new(TLS12).visit(server, Some(visit.only())).resumed);
+            let server = inner.lock().expect("no test panics in here").clone().expect("the server is there");
+            let visit = Client::new(TLS12).visit(&server, None);
+            assert!(Client::new(TLS12).visit(&server, Some(visit.only())).resumed);
         }
     }));
-    let server = context.get_or_init(|| server(&cache));
-    drop(open(&Client::new(TLS12), server, None));
+    let server = server(&cache);
+    *context.lock().expect("no test panics in here") = Some(server.clone());
+    drop(open(&Client::new(TLS12), &server, None));
     assert_eq!(cache.len(), 1, "the session of the handshake inside the callback");
+    // The callback, the cache and the context hold each other.
+    context.lock().expect("no test panics in here").take();
 }
 
 #[test]
@@ -141,7 +144,9 @@ fn a_callback_that_panics_costs_a_resumption_and_nothing_else() {
     assert_eq!(sessions.faults(), 4, "remove");
     assert!(!client.visit(&server, Some(visit.only())).resumed);
     assert_eq!(sessions.faults(), 6, "get, and new");
-    std::mem::forget(sessions); // it might be the last to hold the cache, and the callback would panic in this test
+    // The context of OpenSSL is the last to hold the cache, or the callback would panic in this test.
+    drop(sessions);
+    drop(server);
 }
 
 /// Panics, and panics again when the panic is over.
