@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::error::BuildError;
 use crate::eviction::Hands;
-use crate::session::{Payload, Session, SessionIdContext, SessionKey};
+use crate::session::{Header, Payload, Session, SessionIdContext, SessionKey};
 use crate::sync::AtomicBool;
 use crate::table::{Glance, Hash, Member, Miss, Table, Unlinked};
 use crate::wheel::Wheel;
@@ -110,10 +110,9 @@ impl<T: Payload> Cache<T> {
     /// The session that is wanted, if one look says so: the short way of [`find`](Self::find).
     #[inline(always)]
     pub(crate) fn glance<'g>(&self, wanted: Wanted<'_>, guard: &'g Guard) -> Glance<'g, T> {
-        let admit = |session: &Session<T>| {
-            session.id_context() == wanted.context && wanted.now <= session.header().expires_at()
-        };
-        self.table.glance(self.table.hash(wanted.key.id()), wanted.key, admit, guard)
+        let Wanted { key, context, now } = wanted;
+        let admit = |header: &Header| now <= header.expires_at();
+        self.table.glance(self.table.hash(key.id()), key, context, admit, guard)
     }
 
     /// The session that is wanted, or why not.

@@ -44,7 +44,8 @@ pub struct SessionContext<T: Payload> {
     pub(super) counters: Counters,
     pub(super) max_session_bytes: usize,
     clock: Arc<dyn Clock>,
-    mode: AtomicU32,
+    // See `SessionCacheMode::to_word`.
+    mode: AtomicU64,
     timeout: AtomicU64,
     pub(super) last_upkeep: AtomicU32,
     pub(super) removals: Removals,
@@ -76,7 +77,7 @@ impl<T: Payload> SessionContext<T> {
             counters: Counters::new(),
             max_session_bytes: builder.max_session_bytes,
             clock: builder.clock,
-            mode: AtomicU32::new(builder.mode.bits()),
+            mode: AtomicU64::new(builder.mode.to_word()),
             timeout: AtomicU64::new(whole_seconds(builder.timeout)),
             last_upkeep: AtomicU32::new(0),
             removals: Removals::new(),
@@ -103,12 +104,18 @@ impl<T: Payload> SessionContext<T> {
     /// What the context does by itself (`SSL_CTX_get_session_cache_mode`).
     #[inline]
     pub fn mode(&self) -> SessionCacheMode {
-        SessionCacheMode::from_bits(self.mode.load(Ordering::Relaxed))
+        SessionCacheMode::from_word(self.mode.load(Ordering::Relaxed))
+    }
+
+    /// Whether lookups ask the internal table and change nothing in it.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        SessionCacheMode::is_plain_word(self.mode.load(Ordering::Relaxed))
     }
 
     /// Sets the mode, all bits at once, and returns the previous one (`SSL_CTX_set_session_cache_mode`).
     pub fn set_mode(&self, mode: SessionCacheMode) -> SessionCacheMode {
-        SessionCacheMode::from_bits(self.mode.swap(mode.bits(), Ordering::Relaxed))
+        SessionCacheMode::from_word(self.mode.swap(mode.to_word(), Ordering::Relaxed))
     }
 
     /// The timeout of new sessions, as it was set (`SSL_CTX_get_timeout`).

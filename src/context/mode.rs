@@ -62,12 +62,21 @@ impl SessionCacheMode {
         !self.is_off() && !self.contains(Self::NO_INTERNAL_LOOKUP)
     }
 
-    /// Whether a lookup asks the internal table and changes nothing in it.
+    /// The mode as a context keeps it: the bits, and above them, where a lookup finds it by a glance at the sign, whether
+    /// lookups ask the internal table and change nothing in it.
+    pub(super) const fn to_word(self) -> u64 {
+        let plain = self.looks_inside() && !self.contains(Self::UPDATE_TIME);
+        (self.0 as u64) | ((plain as u64) << 63)
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // the bits are the lower half
+    pub(super) const fn from_word(word: u64) -> Self {
+        Self(word as u32)
+    }
+
     #[inline]
-    pub(crate) const fn is_plain(self) -> bool {
-        let concerns = Self::BOTH.0 | Self::NO_INTERNAL_LOOKUP.0 | Self::UPDATE_TIME.0;
-        // One comparison: at least one side's bit, and neither of the others.
-        (self.0 & concerns).wrapping_sub(1) < Self::BOTH.0
+    pub(super) const fn is_plain_word(word: u64) -> bool {
+        word.cast_signed() < 0
     }
 
     pub(crate) const fn stores_for(self, side: Side) -> bool {

@@ -1,8 +1,10 @@
 //! The entry header: everything a lookup reads, and everything the table keeps per membership.
 
-use super::{ProtocolVersion, SessionId, SessionKey};
+use super::{ProtocolVersion, SessionId, SessionIdContext, SessionKey};
 use crate::clock::Timestamp;
 use crate::sync::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, Ordering};
+#[cfg(not(resumption_loom))]
+use std::mem;
 use zeroize::Zeroize;
 
 /// The header of an entry. It is the first field of a [`Session`](super::Session), in the session's own allocation, so
@@ -14,7 +16,7 @@ use zeroize::Zeroize;
 ///
 /// | field | written by | when |
 /// |---|---|---|
-/// | id, version, `weight` | the builder | before the session is shared |
+/// | id, version, `context`, `timeout`, `weight` | the builder | before the session is shared |
 /// | `slot`, `seq`, `control`, `tag` | the owner of the claim | before the entry is announced; then never (rule R4) |
 /// | `expiry`, `mark`, `flags` | anyone | any time, relaxed: each is a value of its own |
 #[repr(C, align(8))]
@@ -22,20 +24,27 @@ pub(crate) struct Header {
     slot: AtomicPtr<AtomicPtr<Header>>,
     control: AtomicU32,
     seq: AtomicU32,
-    weight: u32,
+    // What a hit reads begins here...
+    expiry: AtomicU32,
+    id_len: u16,
+    version: u16,
     tag: AtomicU16,
     membership: AtomicU8,
-    // From here on is what a hit reads, in one piece with what follows the header in a session.
     flags: AtomicU8,
-    expiry: AtomicU32,
-    version: u16,
-    id_len: u8,
     mark: AtomicU8,
+    context: SessionIdContext,
     id: [u8; SessionId::MAX_LEN],
+    // ... and ends here.
+    weight: u32,
+    timeout: u32,
 }
 
-#[cfg(all(target_pointer_width = "64", not(resumption_loom)))]
-const _: () = assert!(size_of::<Header>() == 64);
+#[cfg(not(resumption_loom))]
+const _: () = {
+    // An Arc puts a header 16, 32, 48 or 64 bytes into a line. Wherever, what a hit reads lies in two.
+    assert!(mem::offset_of!(Header, expiry) >= 16 && mem::offset_of!(Header, weight) <= 96);
+    assert!(size_of::<Header>() == 104);
+};
 
 /// The terms of a membership.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +74,17 @@ impl Header {
     /// The highest mark. A hit raises the mark until it is reached and writes nothing from then on.
     pub(crate) const MARK_MAX: u8 = 3;
 
-    pub(crate) fn new(key: &SessionKey, expiry: Timestamp, weight: u32) -> Self {
+    /// The header of a session with these values, in no table yet.
+    pub(crate) fn new(
+        key: &SessionKey,
+        context: SessionIdContext,
+        expiry: Timestamp,
+        timeout: u32,
+        weight: u32,
+    ) -> Self {
         Self {
+            context,
+            timeout,
             expiry: AtomicU32::new(expiry.ticks()),
             version: key.version().0,
             id_len: key.id().len,
@@ -84,7 +102,8 @@ impl Header {
 
     /// The header of a forwarding entry that stands for the session of `target`. It is born claimed.
     pub(crate) fn forwarding(target: &Header) -> Self {
-        let header = Self::new(&target.key(), target.expires_at(), target.weight);
+        let key = target.key();
+        let header = Self::new(&key, target.context, target.expires_at(), target.timeout, target.weight);
         header.flags.store(FORWARD, Ordering::Relaxed);
         header.membership.store(CLAIMED, Ordering::Relaxed);
         header
@@ -106,13 +125,39 @@ impl Header {
     /// Whether the whole id and the version are `key`'s.
     #[inline]
     pub(crate) fn matches(&self, key: &SessionKey) -> bool {
-        self.has_id(key.id()) && self.version == key.version().0
+        self.is_of_kind(key) && self.id == *key.id().padded()
+    }
+
+    /// Whether version and length of the id are `key`'s. The two are neighbours, here as in the key, so that the compiler
+    /// compares one word.
+    #[inline(always)]
+    pub(crate) fn is_of_kind(&self, key: &SessionKey) -> bool {
+        let kind = |id_len: u16, version: u16| u32::from(id_len) | u32::from(version) << 16;
+        kind(self.id_len, self.version) == kind(key.id().len, key.version().0)
+    }
+
+    /// The id, padded with zeros to its full width.
+    #[inline]
+    pub(crate) fn padded_id(&self) -> &[u8; SessionId::MAX_LEN] {
+        &self.id
     }
 
     /// Whether the whole id is `id`, under whatever version.
     #[inline]
     pub(crate) fn has_id(&self, id: &SessionId) -> bool {
         self.id == *id.padded() && self.id_len == id.len
+    }
+
+    /// The session id context.
+    #[inline]
+    pub(crate) fn context(&self) -> &SessionIdContext {
+        &self.context
+    }
+
+    /// The session's timeout in seconds.
+    #[inline]
+    pub(crate) fn timeout(&self) -> u32 {
+        self.timeout
     }
 
     /// Bytes of the session this header stands for, payload included.
@@ -294,5 +339,6 @@ impl Drop for Header {
     fn drop(&mut self) {
         self.id.zeroize();
         self.id_len = 0;
+        self.context.wipe();
     }
 }

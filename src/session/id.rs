@@ -23,10 +23,11 @@ use zeroize::Zeroize;
 /// # Ok::<(), resumption::SessionIdError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
 pub struct SessionId {
     // Bytes past `len` are zero, so that whole arrays can be hashed and compared.
     pub(super) bytes: [u8; Self::MAX_LEN],
-    pub(super) len: u8,
+    pub(super) len: u16,
 }
 
 impl SessionId {
@@ -48,7 +49,7 @@ impl SessionId {
             return Err(SessionIdError::TooLong { len: bytes.len() });
         }
         let (bytes, len) = pad(bytes);
-        Ok(Self { bytes, len })
+        Ok(Self { bytes, len: u16::from(len) })
     }
 
     /// The bytes of the id.
@@ -145,6 +146,18 @@ impl SessionIdContext {
     /// The bytes of the context.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
+    }
+
+    /// The context padded with zeros to its full width.
+    #[inline]
+    pub(crate) fn padded(&self) -> &[u8; Self::MAX_LEN] {
+        &self.bytes
+    }
+
+    /// Its length as it is stored.
+    #[inline]
+    pub(crate) fn stored_len(&self) -> u8 {
+        self.len
     }
 
     /// Whether the context has no bytes.

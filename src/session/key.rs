@@ -50,6 +50,7 @@ impl fmt::Debug for ProtocolVersion {
 ///
 /// The same id under another version is another session; a lookup never crosses versions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)] // so that the version follows the id's length: see `Header::matches`
 pub struct SessionKey {
     id: SessionId,
     version: ProtocolVersion,

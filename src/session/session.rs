@@ -31,10 +31,8 @@ use std::time::Duration;
 #[repr(C)]
 pub struct Session<T> {
     header: Header,
-    id_context: SessionIdContext,
     payload: T,
     time: Timestamp,
-    timeout: u32,
     end_of_life: Timestamp,
 }
 
@@ -72,7 +70,7 @@ impl<T> Session<T> {
     /// The session id context (`SSL_SESSION_get0_id_context`).
     #[inline]
     pub fn id_context(&self) -> &SessionIdContext {
-        &self.id_context
+        self.header.context()
     }
 
     /// When the session was created (`SSL_SESSION_get_time`).
@@ -82,7 +80,7 @@ impl<T> Session<T> {
 
     /// How long it lives from then, in whole seconds (`SSL_SESSION_get_timeout`); about 136 years is for ever.
     pub fn timeout(&self) -> Duration {
-        Duration::from_secs(u64::from(self.timeout))
+        Duration::from_secs(u64::from(self.header.timeout()))
     }
 
     /// The instant after which no renewal and no resumption prolongs it; [`Timestamp::NEVER`] when there is none.
@@ -100,7 +98,7 @@ impl<T> Session<T> {
     /// When the session expires if its lifetime starts at `now`.
     #[inline]
     pub(crate) fn expiry_if_used_at(&self, now: Timestamp) -> Timestamp {
-        now.saturating_add(Duration::from_secs(u64::from(self.timeout))).min(self.end_of_life)
+        now.saturating_add(Duration::from_secs(u64::from(self.header.timeout()))).min(self.end_of_life)
     }
 
     /// Whether the session may still be resumed (`SSL_SESSION_is_resumable`): it was not marked. Neither the clock nor
@@ -134,19 +132,12 @@ impl<T> Session<T> {
     }
 }
 
-impl<T> Drop for Session<T> {
-    fn drop(&mut self) {
-        // The header wipes the id and the payload wipes itself; each is dropped right after this.
-        self.id_context.wipe();
-    }
-}
-
 impl<T> fmt::Debug for Session<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("key", &self.key())
             .field("time", &self.time.as_unix())
-            .field("timeout", &self.timeout)
+            .field("timeout", &self.header.timeout())
             .field("resumable", &self.is_resumable())
             .finish_non_exhaustive()
     }
@@ -194,14 +185,13 @@ impl SessionBuilder {
     pub fn build<T: Payload>(self, payload: T) -> Session<T> {
         let timeout = u32::try_from(self.timeout.as_secs()).unwrap_or(u32::MAX);
         let weight = size_of::<Session<T>>().saturating_add(payload.weight());
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let expiry = self.time.saturating_add(self.timeout).min(self.end_of_life);
         Session {
-            header: Header::new(&self.key, expiry, u32::try_from(weight).unwrap_or(u32::MAX)),
-            time: self.time,
-            timeout,
-            end_of_life: self.end_of_life,
-            id_context: self.id_context,
+            header: Header::new(&self.key, self.id_context, expiry, timeout, weight),
             payload,
+            time: self.time,
+            end_of_life: self.end_of_life,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::array::Array;
 use super::slot::{ControlWord, Slot};
-use super::tags;
+use super::vector;
 use crate::session::Header;
 use crate::sync::{AtomicPtr, Ordering};
 use std::ptr;
@@ -51,7 +51,7 @@ impl Line {
     /// that has the tag throughout has its bit.
     #[inline]
     pub(super) fn candidates(&self, tag: u16) -> u32 {
-        tags::candidates(&self.slots, tag)
+        vector::candidates(&self.slots, tag)
     }
 
     /// The first slot of a mask that [`candidates`](Self::candidates) made and that is not empty.

@@ -11,7 +11,7 @@ use crate::sync::{Ordering, fence};
 /// What one look at a root line says.
 pub(super) enum Glance<'g> {
     /// This entry was asked about, and admitted.
-    Entry(Seen<'g>),
+    Entry(Entry<'g>, Seen<'g>),
     /// No entry with this hash is in the table.
     Absent,
     /// A closer look is needed.
@@ -36,12 +36,10 @@ impl RawTable {
             let slot = root.candidate(candidates);
             // Acquire: pairs as in `find_in_line`.
             let word = SlotWord(slot.load(Ordering::Acquire));
-            if !word.has_tag(hash.tag()) {
-                return Glance::Unclear;
-            }
+            let Some(entry) = word.entry_tagged(hash.tag()) else { return Glance::Unclear };
             // SAFETY: the word is live and was read from this bucket's slot under the caller's guard.
-            let seen = unsafe { Seen::new(root, slot, word) };
-            return if admit(seen.entry()) { Glance::Entry(seen) } else { Glance::Unclear };
+            let (entry, seen) = unsafe { (Entry::new(entry), Seen::new(root, slot, word)) };
+            return if admit(entry) { Glance::Entry(entry, seen) } else { Glance::Unclear };
         }
         if root.next().is_some() {
             return Glance::Unclear;
@@ -63,7 +61,7 @@ impl RawTable {
     #[inline]
     pub(super) fn find<'g>(&self, hash: Hash, key: &SessionKey, guard: &'g Guard) -> Result<Seen<'g>, Miss> {
         match self.glance(hash, |entry| entry.header().matches(key), guard) {
-            Glance::Entry(seen) => Ok(seen),
+            Glance::Entry(_, seen) => Ok(seen),
             Glance::Absent => Err(Miss { other_version: false }),
             Glance::Unclear => self.find_anywhere(hash, key, guard),
         }

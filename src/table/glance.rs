@@ -1,10 +1,11 @@
 //! The short way of a lookup: one look at the key's bucket, which nearly always tells. Meant to be inlined whole.
 
 use super::find;
-use super::raw::{Entry, Hash};
+use super::raw::Hash;
 use super::table::{Member, Table};
+use super::vector;
 use crate::epoch::Guard;
-use crate::session::{Payload, Session, SessionKey};
+use crate::session::{Header, Payload, Session, SessionIdContext, SessionKey};
 
 /// What one look at a bucket says.
 pub(crate) enum Glance<'g, T> {
@@ -16,37 +17,51 @@ pub(crate) enum Glance<'g, T> {
     Unclear,
 }
 
-/// A member of the table whose header is [plain](crate::session::Header::is_plain), so that it is the session's own.
-pub(crate) struct Plain<'g, T>(Member<'g, T>);
+/// A member of the table whose header is [plain](Header::is_plain), so that it is the session's own.
+pub(crate) struct Plain<'g, T> {
+    session: &'g Session<T>,
+    member: Member<'g, T>,
+}
 
 impl<'g, T: Payload> Plain<'g, T> {
     #[inline(always)]
     pub(crate) fn session(&self) -> &'g Session<T> {
-        // SAFETY: a plain header is no forwarding entry's, so it is the first field of a session of the table's type.
-        unsafe { self.0.own_session() }
+        self.session
     }
 
     pub(crate) fn member(&self) -> Member<'g, T> {
-        self.0
+        self.member
     }
 }
 
 impl<T: Payload> Table<T> {
-    /// The session under `key`, if one look at the key's bucket finds it, its header is plain and `admit` agrees.
-    /// Otherwise [`find`](Self::find) knows more, unless it is absent.
+    /// The session under `key` and of `context`, if one look at the key's bucket finds it, its header is plain and `admit`
+    /// agrees. Otherwise [`find`](Self::find) knows more, unless it is absent.
     #[inline(always)]
     pub(crate) fn glance<'g>(
         &self,
         hash: Hash,
         key: &SessionKey,
-        admit: impl FnOnce(&Session<T>) -> bool,
+        context: &SessionIdContext,
+        admit: impl FnOnce(&Header) -> bool,
         guard: &'g Guard,
     ) -> Glance<'g, T> {
-        let plain = |entry: Entry<'g>| entry.header().is_plain() && entry.header().matches(key);
-        match self.raw.glance(hash, plain, guard) {
-            find::Glance::Entry(seen) => {
-                let found = Plain(Member::of(seen));
-                if admit(found.session()) { Glance::Plain(found) } else { Glance::Unclear }
+        let admit = |header: &Header| {
+            header.is_plain()
+                && header.is_of_kind(key)
+                && header.context().stored_len() == context.stored_len()
+                && vector::both_equal(
+                    (header.padded_id(), key.id().padded()),
+                    (header.context().padded(), context.padded()),
+                )
+                && admit(header)
+        };
+        match self.raw.glance(hash, |entry| admit(entry.header()), guard) {
+            find::Glance::Entry(entry, seen) => {
+                // SAFETY: a plain header is no forwarding entry's, so it is the first field of a session of this type, and
+                // the pointer has the provenance of the whole.
+                let session = unsafe { entry.pointer().cast::<Session<T>>().as_ref() };
+                Glance::Plain(Plain { session, member: Member::of(seen) })
             }
             find::Glance::Absent => Glance::Absent(hash),
             find::Glance::Unclear => Glance::Unclear,

@@ -36,8 +36,8 @@ mod raw;
 mod slot;
 #[allow(clippy::module_inception)]
 mod table;
-mod tags;
 mod unlink;
+mod vector;
 
 pub(crate) use glance::Glance;
 pub(crate) use raw::{Hash, Miss};

@@ -5,7 +5,7 @@ use super::insert::RawInsert;
 use super::raw::{Hash, RawTable};
 use crate::clock::Timestamp;
 use crate::epoch::{self, Guard};
-use crate::session::{Header, ProtocolVersion, SessionId, SessionKey};
+use crate::session::{Header, ProtocolVersion, SessionId, SessionIdContext, SessionKey};
 use crate::sync::{AtomicUsize, Ordering};
 use ahash::RandomState;
 use loom::cell::UnsafeCell;
@@ -52,7 +52,7 @@ impl ModelTable {
     pub fn insert(&self, key: u8, value: u32) -> Option<u32> {
         let (hash, key) = self.key(key);
         let entry = Box::new(Tracked {
-            header: Header::new(&key, Timestamp::NEVER, 0),
+            header: Header::new(&key, SessionIdContext::EMPTY, Timestamp::NEVER, 0, 0),
             value: UnsafeCell::new(value),
             retired: AtomicUsize::new(0),
         });

@@ -234,18 +234,6 @@ impl<'g, T: Payload> Member<'g, T> {
         unsafe { session_of(self.seen.entry()) }
     }
 
-    /// The session, of a member that is not represented by a forwarding entry.
-    ///
-    /// # Safety
-    ///
-    /// The header is not a forwarding entry's.
-    #[inline(always)]
-    pub(super) unsafe fn own_session(self) -> &'g Session<T> {
-        // SAFETY: any other header is the first field of a session of the table's type, and the pointer has the provenance
-        // of the whole.
-        unsafe { self.seen.entry().pointer().cast().as_ref() }
-    }
-
     /// A counted reference to the session.
     #[inline]
     pub(crate) fn to_arc(self) -> Arc<Session<T>> {
