@@ -3,7 +3,8 @@
 //!
 //! A harness of its own: rounds of the two sides alternate within one run, so that drift of a noisy machine hits both,
 //! and the figure is the median of the ratios of neighbouring rounds. A round is short, so that most are not interrupted,
-//! and there are many. `--quick` takes few.
+//! and there are many. `--quick` takes few; `--large` adds 8 million
+//! sessions, for which it needs 7 GB.
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -108,6 +109,19 @@ impl Bench {
         assert_eq!(black_box(sum), STEPS);
         started.elapsed().as_nanos() as f64 / STEPS as f64
     }
+
+    /// Sixteen keys at a time.
+    fn together(&self, round: usize, guard: &Guard) -> f64 {
+        let started = Instant::now();
+        let mut sum = 0;
+        for keys in self.keys(round).chunks(16) {
+            self.context.lookup_many_at(keys, &self.policy, self.now, guard, |_, found| {
+                sum += usize::from(found.expect("present").payload()[0]);
+            });
+        }
+        assert_eq!(black_box(sum), STEPS);
+        started.elapsed().as_nanos() as f64 / STEPS as f64
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -140,7 +154,12 @@ fn compare(
 fn main() {
     let quick = std::env::args().any(|arg| arg == "--quick");
     let rounds = if quick { 5 } else { 201 };
-    let sizes: &[usize] = if quick { &[20_480] } else { &[20_480, 1_000_000] };
+    let large = std::env::args().any(|arg| arg == "--large");
+    let sizes: &[usize] = match (quick, large) {
+        (true, _) => &[20_480],
+        (false, false) => &[20_480, 1_000_000],
+        (false, true) => &[20_480, 1_000_000, 8_000_000],
+    };
     println!(
         "| sessions  | workload                           | ours ns | hashbrown ns | ratio (above 1: ours is faster) | middle half |"
     );
@@ -160,6 +179,13 @@ fn main() {
             sessions,
             rounds,
             |round| bench.streamed(round, |key| bench.ours(key, &guard)),
+            |round| bench.streamed(round, |key| bench.theirs(key)),
+        );
+        compare(
+            "batches of 16, one guard",
+            sessions,
+            rounds,
+            |round| bench.together(round, &guard),
             |round| bench.streamed(round, |key| bench.theirs(key)),
         );
         drop(guard);

@@ -24,12 +24,13 @@ fn measured(mut operation: impl FnMut(usize) -> bool) -> usize {
 }
 
 /// Every operation, in the order of the table.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "nothing",
     "hit",
     "hit-with-clock",
     "hit-with-pin",
     "get1",
+    "hit-in-batch",
     "miss",
     "insert",
     "take",
@@ -52,6 +53,10 @@ fn run(name: &str) -> usize {
         }
         "hit-with-pin" => measured(|i| operations.hit_with_pin(i)),
         "get1" => measured(|i| operations.get1(i)),
+        "hit-in-batch" => {
+            let guard = pin();
+            measured(|i| operations.hit_in_batch(i, &guard))
+        }
         "miss" => {
             let guard = pin();
             measured(|i| operations.miss(i, &guard))

@@ -14,6 +14,8 @@ const CAPACITY: usize = 20_480;
 /// Sessions that are there when the lookups run.
 const PRESENT: usize = CAPACITY / 2;
 
+const BATCH: usize = 16;
+
 pub(super) struct Operations {
     pub(super) context: SessionContext<Payload>,
     present: Vec<SessionKey>,
@@ -83,6 +85,19 @@ impl Operations {
 
     pub(super) fn hit_with_pin(&self, i: usize) -> bool {
         self.hit(i, &self.context.pin())
+    }
+
+    /// Every sixteenth call looks sixteen keys up.
+    pub(super) fn hit_in_batch(&self, i: usize, guard: &Guard) -> bool {
+        let mut hits = 0;
+        let first = i.is_multiple_of(BATCH);
+        if first {
+            let keys = &self.present[i..i + BATCH];
+            self.context.lookup_many_at(keys, &self.policy, self.now, guard, |_, found| {
+                hits += usize::from(found.is_some());
+            });
+        }
+        !first || hits == BATCH
     }
 
     pub(super) fn get1(&self, i: usize) -> bool {

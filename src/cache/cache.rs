@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::error::BuildError;
 use crate::eviction::Hands;
-use crate::session::{Header, Payload, Session, SessionIdContext, SessionKey};
+use crate::session::{Payload, Session, SessionIdContext, SessionKey};
 use crate::sync::AtomicBool;
 use crate::table::{Glance, Hash, Member, Miss, Table, Unlinked};
 use crate::wheel::Wheel;
@@ -107,12 +107,29 @@ impl<T: Payload> Cache<T> {
         self.table.buckets(guard)
     }
 
-    /// The session that is wanted, if one look says so: the short way of [`find`](Self::find).
+    /// The session that is wanted, if one look says so: the short way of [`find`](Self::find). `hash` is the key's.
     #[inline(always)]
-    pub(crate) fn glance<'g>(&self, wanted: Wanted<'_>, guard: &'g Guard) -> Glance<'g, T> {
+    pub(crate) fn glance<'g>(&self, wanted: Wanted<'_>, hash: Hash, guard: &'g Guard) -> Glance<'g, T> {
         let Wanted { key, context, now } = wanted;
-        let admit = |header: &Header| now <= header.expires_at();
-        self.table.glance(self.table.hash(key.id()), key, context, admit, guard)
+        self.table.glance(hash, key, context, |header| now <= header.expires_at(), guard)
+    }
+
+    /// The hash of a key, for the table.
+    #[inline(always)]
+    pub(crate) fn hash_of(&self, key: &SessionKey) -> Hash {
+        self.table.hash(key.id())
+    }
+
+    /// Asks for the memory that a lookup of a key with this hash reads first.
+    #[inline(always)]
+    pub(crate) fn prefetch_bucket(&self, hash: Hash, guard: &Guard) {
+        self.table.prefetch_bucket(hash, guard);
+    }
+
+    /// Asks for what it reads next, once its bucket is there.
+    #[inline(always)]
+    pub(crate) fn prefetch_session(&self, hash: Hash, guard: &Guard) {
+        self.table.prefetch_session(hash, guard);
     }
 
     /// The session that is wanted, or why not.

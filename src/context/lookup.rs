@@ -39,17 +39,29 @@ impl<T: Payload> SessionContext<T> {
         now: Timestamp,
         guard: &'g Guard,
     ) -> Option<&'g Session<T>> {
-        if self.is_plain() {
-            match self.cache.glance(Wanted { key, context: id_context, now }, guard) {
-                Glance::Plain(found) => {
-                    self.count_hit(found.session(), guard);
-                    return Some(found.session());
-                }
-                Glance::Absent(hash) => return self.lookup_absent(key, id_context, now, hash, guard),
-                Glance::Unclear => {}
-            }
+        self.lookup_hashed(Wanted { key, context: id_context, now }, self.cache.hash_of(key), guard)
+    }
+
+    /// As [`lookup_at`](Self::lookup_at), for a key whose hash is known.
+    #[inline(always)]
+    pub(super) fn lookup_hashed<'g>(
+        &self,
+        wanted: Wanted<'_>,
+        hash: Hash,
+        guard: &'g Guard,
+    ) -> Option<&'g Session<T>> {
+        let Wanted { key, context, now } = wanted;
+        if !self.is_plain() {
+            return self.lookup_closely(key, context, now, guard);
         }
-        self.lookup_closely(key, id_context, now, guard)
+        match self.cache.glance(wanted, hash, guard) {
+            Glance::Plain(found) => {
+                self.count_hit(found.session(), guard);
+                Some(found.session())
+            }
+            Glance::Absent => self.lookup_absent(key, context, now, hash, guard),
+            Glance::Unclear => self.lookup_closely(key, context, now, guard),
+        }
     }
 
     /// What every plain hit writes: the mark, if it is not saturated, and the thread's own count.
@@ -100,7 +112,7 @@ impl<T: Payload> SessionContext<T> {
         let guard = self.pin();
         let wanted = Wanted { key, context: id_context, now: self.now() };
         if self.is_plain()
-            && let Glance::Plain(found) = self.cache.glance(wanted, &guard)
+            && let Glance::Plain(found) = self.cache.glance(wanted, self.cache.hash_of(key), &guard)
         {
             self.count_hit(found.session(), &guard);
             return Some(found.member().to_arc());

@@ -1,6 +1,7 @@
 //! The session half of an `SSL_CTX`: modes, callbacks, the external store, counters.
 #![forbid(unsafe_code)]
 
+mod batch;
 mod builder;
 #[allow(clippy::module_inception)]
 mod context;

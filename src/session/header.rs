@@ -3,7 +3,6 @@
 use super::{ProtocolVersion, SessionId, SessionIdContext, SessionKey};
 use crate::clock::Timestamp;
 use crate::sync::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, Ordering};
-#[cfg(not(resumption_loom))]
 use std::mem;
 use zeroize::Zeroize;
 
@@ -42,7 +41,7 @@ pub(crate) struct Header {
 #[cfg(not(resumption_loom))]
 const _: () = {
     // An Arc puts a header 16, 32, 48 or 64 bytes into a line. Wherever, what a hit reads lies in two.
-    assert!(mem::offset_of!(Header, expiry) >= 16 && mem::offset_of!(Header, weight) <= 96);
+    assert!(Header::READ_FIRST >= 16 && Header::READ_LAST < 96);
     assert!(size_of::<Header>() == 104);
 };
 
@@ -73,6 +72,10 @@ const FETCHED: u8 = 8;
 impl Header {
     /// The highest mark. A hit raises the mark until it is reached and writes nothing from then on.
     pub(crate) const MARK_MAX: u8 = 3;
+
+    /// The offsets of the first and the last byte that a hit reads.
+    pub(crate) const READ_FIRST: usize = mem::offset_of!(Header, expiry);
+    pub(crate) const READ_LAST: usize = mem::offset_of!(Header, weight) - 1;
 
     /// The header of a session with these values, in no table yet.
     pub(crate) fn new(

@@ -1,18 +1,21 @@
 //! The short way of a lookup: one look at the key's bucket, which nearly always tells. Meant to be inlined whole.
 
 use super::find;
+use super::prefetch::prefetch;
 use super::raw::Hash;
+use super::slot::SlotWord;
 use super::table::{Member, Table};
 use super::vector;
 use crate::epoch::Guard;
 use crate::session::{Header, Payload, Session, SessionIdContext, SessionKey};
+use crate::sync::Ordering;
 
 /// What one look at a bucket says.
 pub(crate) enum Glance<'g, T> {
     /// This session has the key, and was admitted.
     Plain(Plain<'g, T>),
     /// No session has the key, under whatever version.
-    Absent(Hash),
+    Absent,
     /// A closer look is needed.
     Unclear,
 }
@@ -63,8 +66,29 @@ impl<T: Payload> Table<T> {
                 let session = unsafe { entry.pointer().cast::<Session<T>>().as_ref() };
                 Glance::Plain(Plain { session, member: Member::of(seen) })
             }
-            find::Glance::Absent => Glance::Absent(hash),
+            find::Glance::Absent => Glance::Absent,
             find::Glance::Unclear => Glance::Unclear,
+        }
+    }
+
+    /// Asks for the line of the bucket of `hash`.
+    #[inline(always)]
+    pub(crate) fn prefetch_bucket(&self, hash: Hash, guard: &Guard) {
+        prefetch(self.raw.array(guard).root_of(hash.0));
+    }
+
+    /// Asks for what a lookup reads of the first entry whose tag fits, in the line of the bucket. Follows nothing.
+    #[inline(always)]
+    pub(crate) fn prefetch_session(&self, hash: Hash, guard: &Guard) {
+        let root = self.raw.array(guard).root_of(hash.0);
+        let candidates = root.candidates(hash.tag());
+        if candidates != 0 {
+            let word = SlotWord(root.candidate(candidates).load(Ordering::Relaxed));
+            if let Some(entry) = word.entry_tagged(hash.tag()) {
+                // In two lines, or in one, which is then asked for twice.
+                prefetch(entry.as_ptr().wrapping_byte_add(Header::READ_FIRST));
+                prefetch(entry.as_ptr().wrapping_byte_add(Header::READ_LAST));
+            }
         }
     }
 }
