@@ -11,6 +11,7 @@ pub(crate) struct ThreadIndex(u32);
 
 #[derive(Default)]
 struct Registry {
+    #[cfg_attr(resumption_loom, allow(dead_code))]
     next: u32,
     free: BinaryHeap<Reverse<u32>>,
 }
@@ -20,7 +21,16 @@ struct Registry {
 static REGISTRY: Mutex<Option<Registry>> = Mutex::new(None);
 
 impl ThreadIndex {
+    /// The number of the model's thread: the same in every run of an interleaving.
+    #[cfg(resumption_loom)]
+    pub(crate) fn acquire() -> Self {
+        let id = format!("{:?}", loom::thread::current().id());
+        let digits: String = id.chars().filter(char::is_ascii_digit).collect();
+        Self(digits.parse().unwrap_or(u32::MAX))
+    }
+
     /// Takes the smallest index that no live thread has.
+    #[cfg(not(resumption_loom))]
     pub(crate) fn acquire() -> Self {
         let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
         let registry = registry.get_or_insert_with(Registry::default);

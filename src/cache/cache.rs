@@ -64,7 +64,7 @@ impl<T: Payload> Cache<T> {
     /// A cache for `capacity` sessions, 0 for any number, and for `bytes` bytes if that is to be counted.
     pub(crate) fn new(capacity: usize, bytes: Option<usize>, now: Timestamp) -> Result<Self, BuildError> {
         let buckets = first_buckets(capacity, bytes.is_some());
-        let table = Table::new(buckets, RandomState::new())
+        let table = Table::new(buckets, hasher())
             .map_err(|refused| BuildError::OutOfMemory { bytes: refused.bytes })?;
         let wheel = Wheel::new(first_partitions(capacity), now.ticks())
             .map_err(|refused| BuildError::OutOfMemory { bytes: refused.bytes })?;
@@ -236,6 +236,11 @@ impl<T: Payload> Cache<T> {
             Some(Left::Expired) => Refusal::Expired,
         }
     }
+}
+
+/// A hasher with a key of its own; for a model the same each time, so that its interleavings can be run again.
+fn hasher() -> RandomState {
+    if cfg!(resumption_loom) { RandomState::with_seeds(1, 2, 3, 4) } else { RandomState::new() }
 }
 
 /// Buckets for `sessions` sessions: three and a half a bucket at full capacity, on average. 6.5 % of buckets then have an

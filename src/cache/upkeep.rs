@@ -16,7 +16,8 @@ impl<T: Payload> Cache<T> {
         let (now, death) = (terms.now.ticks(), wheel::death(terms.membership.expiry.ticks()));
         if self.wheel.schedule(hash.0, death, now) == Scheduled::Due {
             // Dead when it was added, which is allowed: it leaves with the next tick, or with a flush.
-            self.filed_late.store(true, Ordering::Release); // pairs with the AcqRel in `reap_all`
+            // A swap, so that of two changes one sees the other. Release: pairs with the AcqRel in `wheel_knows_all`.
+            self.filed_late.swap(true, Ordering::Release);
             let _ = self.wheel.schedule(hash.0, now.saturating_add(1), now);
         }
     }

@@ -43,8 +43,8 @@ impl<T: Send + Sync + 'static> ArcSlot<T> {
         let new = new.map_or(std::ptr::null_mut(), |new| Arc::into_raw(new).cast_mut());
         // AcqRel: Release pairs with the Acquire in `load`; Acquire pairs with the Release of the swap that put what is
         // taken out here, whose last owner this may be.
-        let order = if is_broken(Rule::PublishCurrent) { Ordering::Relaxed } else { Ordering::AcqRel };
-        let Some(old) = NonNull::new(self.pointer.swap(new, order)) else { return };
+        let old = self.pointer.swap(new, Ordering::AcqRel);
+        let Some(old) = NonNull::new(old) else { return };
         // SAFETY: the slot owned this count, and the swap has passed it on to this closure alone.
         let release = move || drop(unsafe { Arc::from_raw(old.as_ptr()) });
         if is_broken(Rule::RetireCurrent) {

@@ -3,10 +3,12 @@
 #[cfg(not(resumption_loom))]
 use super::freeing::one_at_a_time;
 #[cfg(resumption_loom)]
-use super::model::{ModelPin, one_at_a_time};
+use super::model::{ModelPin, Part, one_at_a_time};
 #[cfg(not(resumption_loom))]
 use crate::ledger::{self, Lent, Page, Retired};
 use crate::session::Header;
+#[cfg(resumption_loom)]
+use crate::sync::{Rule, is_broken};
 use crate::thread_index::ThreadIndex;
 use crossbeam_epoch::{Collector, LocalHandle};
 use std::marker::PhantomData;
@@ -15,13 +17,19 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 struct Participant {
+    #[cfg(not(resumption_loom))]
     handle: LocalHandle,
+    #[cfg(resumption_loom)]
+    handle: Part<LocalHandle>,
     index: ManuallyDrop<ThreadIndex>,
 }
 
 impl Participant {
     fn new() -> Self {
-        Self { handle: COLLECTOR.register(), index: ManuallyDrop::new(ThreadIndex::acquire()) }
+        let handle = COLLECTOR.register();
+        #[cfg(resumption_loom)]
+        let handle = Part::new(handle);
+        Self { handle, index: ManuallyDrop::new(ThreadIndex::acquire()) }
     }
 
     #[inline]
@@ -65,7 +73,7 @@ thread_local! {
 
 #[cfg(resumption_loom)]
 loom::lazy_static! {
-    static ref COLLECTOR: Collector = Collector::new();
+    static ref COLLECTOR: Part<Collector> = Part::new(Collector::new());
 }
 
 #[cfg(resumption_loom)]
@@ -102,6 +110,10 @@ const REPINS_PER_FLUSH: u32 = 64;
 /// many lookups is the fast way.
 #[inline]
 pub fn pin() -> Guard {
+    #[cfg(resumption_loom)]
+    if !super::model::has_collector() {
+        return Guard::for_model();
+    }
     PARTICIPANT.try_with(Participant::pin).unwrap_or_else(|_| late_guard())
 }
 
@@ -114,9 +126,6 @@ fn late_guard() -> Guard {
 
 /// The guard under which a table gives its arrays back.
 pub(crate) fn pin_to_drop() -> Guard {
-    #[cfg(resumption_loom)]
-    return Guard::for_model();
-    #[cfg(not(resumption_loom))]
     pin()
 }
 
@@ -285,6 +294,15 @@ impl Guard {
             }
         }
         #[cfg(resumption_loom)]
+        if is_broken(Rule::RetireEntry) {
+            // SAFETY: none, which is what the models are to find out.
+            return unsafe { release(entry) };
+        }
+        #[cfg(resumption_loom)]
+        if is_broken(Rule::FreeEntry) {
+            return;
+        }
+        #[cfg(resumption_loom)]
         // SAFETY: the caller guarantees that no new pointer to the entry can be had, so those that exist are under
         // guards; crossbeam calls the closure once all of these are gone. The closure owns nothing borrowed.
         unsafe {
@@ -377,6 +395,11 @@ impl std::fmt::Debug for Guard {
 impl Guard {
     /// A guard for models that keep every entry until they end.
     pub(crate) fn for_model() -> Self {
-        Self { inner: ModelPin(None), thread: 0, repins: 0, _not_send: PhantomData }
+        Self::of(ModelPin(None))
+    }
+
+    pub(super) fn of(inner: ModelPin) -> Self {
+        let thread = ThreadIndex::acquire().get();
+        Self { inner, thread, repins: 0, _not_send: PhantomData }
     }
 }

@@ -65,7 +65,7 @@ struct Access {
 std::thread_local! {
     static BROKEN: Cell<Option<Rule>> = const { Cell::new(None) };
     static WEAKENED: RefCell<Option<Weakened>> = const { RefCell::new(None) };
-    static NARRATION: RefCell<Vec<Access>> = const { RefCell::new(Vec::new()) };
+    static NARRATION: RefCell<Option<Vec<Access>>> = const { RefCell::new(None) };
 }
 
 /// Breaks `rule` in what the current thread's models run from now on.
@@ -82,14 +82,14 @@ pub fn weaken(weakened: Option<Weakened>) {
     WEAKENED.set(weakened);
 }
 
-/// Forgets what has been narrated: another interleaving begins.
-pub fn begin_narration() {
-    NARRATION.with_borrow_mut(Vec::clear);
+/// Begins to note every access of the current thread's model.
+pub fn narrate() {
+    NARRATION.set(Some(Vec::new()));
 }
 
-/// The accesses of the interleaving, one a line, in their order.
+/// The accesses that were noted, one a line, in their order; none are noted any more.
 pub fn narration() -> Vec<String> {
-    NARRATION.with_borrow(|accesses| accesses.iter().map(Access::to_string).collect())
+    NARRATION.take().unwrap_or_default().iter().map(Access::to_string).collect()
 }
 
 impl fmt::Display for Access {
@@ -134,6 +134,10 @@ fn adjust(order: Ordering, argument: usize) -> Ordering {
 
 #[track_caller]
 fn end(what: &'static str, order: Ordering, value: Option<Result<u64, u64>>) {
-    let (thread, at) = (loom::thread::current().id(), Location::caller());
-    NARRATION.with_borrow_mut(|accesses| accesses.push(Access { thread, at, what, order, value }));
+    let at = Location::caller();
+    NARRATION.with_borrow_mut(|accesses| {
+        let Some(accesses) = accesses else { return };
+        let thread = loom::thread::current().id();
+        accesses.push(Access { thread, at, what, order, value });
+    });
 }

@@ -48,8 +48,12 @@ pub enum Rule {
     CopyFirst,
     /// Whoever meets an announcement puts the entry before clearing it.
     HelpPuts,
-    /// A connection's session is published by a Release.
-    PublishCurrent,
+    /// An entry is freed after its grace period, not at once.
+    RetireEntry,
+    /// An entry is freed after its grace period.
+    FreeEntry,
+    /// A counter's block is written by its owner only.
+    OwnBlock,
     /// A connection's replaced session is retired, not freed.
     RetireCurrent,
     /// Wheel: a scheduler fences between its bit and its last look at gate and tick.

@@ -20,7 +20,7 @@ struct Tracked {
     retired: AtomicUsize,
 }
 
-/// A table of one bucket, and the graveyard of what was unlinked.
+/// A table of few buckets, and the graveyard of what was unlinked.
 pub struct ModelTable {
     raw: Option<RawTable>,
     graveyard: Mutex<Vec<NonNull<Header>>>,
@@ -35,8 +35,19 @@ impl ModelTable {
     /// An empty table.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        let raw = RawTable::new(1, RandomState::with_seeds(1, 2, 3, 4)).ok();
-        Self { raw: Some(raw.expect("two lines of memory")), graveyard: Mutex::new(Vec::new()) }
+        Self::with_buckets(1)
+    }
+
+    /// An empty table of so many buckets.
+    pub fn with_buckets(count: usize) -> Self {
+        let raw = RawTable::new(count, RandomState::with_seeds(1, 2, 3, 4)).ok();
+        Self { raw: Some(raw.expect("a few lines of memory")), graveyard: Mutex::new(Vec::new()) }
+    }
+
+    /// The bucket that a key belongs to, before the table grows.
+    pub fn bucket_of(&self, key: u8) -> usize {
+        let (hash, _) = self.key(key);
+        self.raw().array(&Guard::for_model()).index_of(hash.0)
     }
 
     fn raw(&self) -> &RawTable {

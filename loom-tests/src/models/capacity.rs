@@ -3,8 +3,9 @@
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use resumption::model::{ModelCapacity, Rule};
-use resumption_loom_tests::{explore, must_fail};
+use resumption::model::ModelCapacity;
+
+const COLLECTS: bool = false;
 
 /// A cache reduced to its account and the number of entries in its table.
 struct Cache {
@@ -40,31 +41,20 @@ impl Cache {
     }
 }
 
-fn two_inserts() {
-    let cache = Cache::new(1);
-    let other = Arc::clone(&cache);
-    let inserter = thread::spawn(move || other.insert(3));
-    cache.insert(3);
-    inserter.join().unwrap();
-    let entries = cache.entries.load(Ordering::Relaxed);
-    assert_eq!(cache.room.count(), entries, "the account agrees with the table");
-    assert_eq!(entries, 1, "settles at the capacity");
-}
+models! {
+    fn room_for_one_and_two_inserts() {
+        let cache = Cache::new(1);
+        let other = Arc::clone(&cache);
+        let inserter = thread::spawn(move || other.insert(3));
+        cache.insert(3);
+        inserter.join().unwrap();
+        let entries = cache.entries.load(Ordering::Relaxed);
+        assert_eq!(cache.room.count(), entries, "the account agrees with the table");
+        assert_eq!(entries, 1, "settles at the capacity");
+    }
 
-#[test]
-fn room_for_one_and_two_inserts() {
-    explore("room_for_one_and_two_inserts", two_inserts);
-}
-
-#[test]
-fn room_that_is_not_settled() {
-    must_fail("room_that_is_not_settled", Some(Rule::Settle), two_inserts);
-}
-
-/// A full cache, two inserts, and a take that gives room back at the same time.
-#[test]
-fn full_cache_two_inserts_and_a_take() {
-    explore("full_cache_two_inserts_and_a_take", || {
+    /// A full cache, two inserts, and a take that gives room back at the same time.
+    fn full_cache_two_inserts_and_a_take() {
         let cache = Cache::new(1);
         cache.insert(1);
         let (a, b) = (Arc::clone(&cache), Arc::clone(&cache));
@@ -80,29 +70,24 @@ fn full_cache_two_inserts_and_a_take() {
         let entries = cache.entries.load(Ordering::Relaxed);
         assert_eq!(cache.room.count(), entries, "the account agrees with the table");
         assert!(entries <= 1, "settles at or below the capacity");
-    });
+    }
+
+    /// The capacity is lowered while an insert is under way: one of the two settles.
+    fn capacity_is_lowered_during_an_insert() {
+        let cache = Cache::new(2);
+        cache.insert(2);
+        let other = Arc::clone(&cache);
+        let inserter = thread::spawn(move || other.insert(3));
+        cache.room.set_limit(1);
+        cache.room.settle(|| cache.evict());
+        inserter.join().unwrap();
+        let entries = cache.entries.load(Ordering::Relaxed);
+        assert_eq!(cache.room.count(), entries);
+        assert!(entries <= 1, "settles at or below the lowered capacity, not at {entries}");
+    }
 }
 
-/// The capacity is lowered while an insert is under way: one of the two settles.
-fn lowered_during_insert() {
-    let cache = Cache::new(2);
-    cache.insert(2);
-    let other = Arc::clone(&cache);
-    let inserter = thread::spawn(move || other.insert(3));
-    cache.room.set_limit(1);
-    cache.room.settle(|| cache.evict());
-    inserter.join().unwrap();
-    let entries = cache.entries.load(Ordering::Relaxed);
-    assert_eq!(cache.room.count(), entries);
-    assert!(entries <= 1, "settles at or below the lowered capacity, not at {entries}");
-}
-
-#[test]
-fn capacity_is_lowered_during_an_insert() {
-    explore("capacity_is_lowered_during_an_insert", lowered_during_insert);
-}
-
-#[test]
-fn capacity_is_lowered_without_the_fence() {
-    must_fail("capacity_is_lowered_without_the_fence", Some(Rule::SettleFence), lowered_during_insert);
+twins! {
+    room_that_is_not_settled: Settle breaks room_for_one_and_two_inserts;
+    capacity_is_lowered_without_the_fence: SettleFence breaks capacity_is_lowered_during_an_insert;
 }
