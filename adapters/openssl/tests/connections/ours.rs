@@ -32,6 +32,8 @@ pub(crate) struct Ours {
     tickets: usize,
     /// What each pair has been made with: the number of tickets, and whether they are worth anything.
     made_with: [(usize, bool); SLOTS],
+    /// What was written into each ticket that was issued: its session's id, and its lifetime.
+    lifetimes: Vec<(Vec<u8>, u64)>,
     /// The sessions of a ticket that was used in this step, on both sides: used up here, and perhaps not there.
     pub(crate) used_up: Vec<Name>,
     /// The rule by which nothing that follows can be compared.
@@ -75,6 +77,7 @@ impl Ours {
             verify: false,
             tickets: 2,
             made_with: [(0, false); SLOTS],
+            lifetimes: Vec::new(),
             used_up: Vec::new(),
             ends: None,
             clings: false,

@@ -113,6 +113,8 @@ impl Ours {
         }
         for name in &there.tickets {
             let session = self.start((slot, Side::Server), *name, known);
+            let hint = self.end(slot, Side::Server).lifetime_hint(&session);
+            self.lifetimes.push((known[*name].id.clone(), hint.as_secs()));
             self.end(slot, Side::Server)
                 .ticket_issued(session, TicketKind::Stateful)
                 .expect("a small session");
@@ -123,6 +125,10 @@ impl Ours {
     pub(super) fn read(&mut self, slot: usize, side: Side, deed: &Deed, known: &[Identity]) -> Verdict {
         let Deed::Read(reading, tickets) = deed else { unreachable!("it was read") };
         for name in tickets {
+            let Identity { ticket, lifetime, .. } = &known[*name];
+            let issued = self.lifetimes.iter().find(|(id, _)| id == ticket);
+            // Of useless tickets OpenSSL tells nobody.
+            demand(issued.is_none_or(|(_, hint)| hint == lifetime), "another lifetime of a ticket")?;
             let session = self.start((slot, side), *name, known);
             self.end(slot, side).ticket_received(session).expect("a small session");
         }
