@@ -4,6 +4,7 @@ use crate::contain::{Containment, Share};
 use crate::ffi::{self, FreshSession};
 use crate::policy::{InstallError, Policy};
 use crate::resume::{Connection, Terms, View};
+use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslContextRef, SslOptions, SslRef, SslSession, SslSessionCacheMode,
@@ -188,7 +189,7 @@ struct Indexes {
 
 impl Indexes {
     /// OpenSSL gives out indexes and never takes them back, so there is one of each in a process.
-    fn new() -> Result<Self, InstallError> {
+    fn new() -> Result<Self, ErrorStack> {
         static INDEXES: OnceLock<Indexes> = OnceLock::new();
         if let Some(indexes) = INDEXES.get() {
             return Ok(*indexes);
@@ -200,6 +201,13 @@ impl Indexes {
 
 pub(crate) fn is_installed(context: &SslContextRef) -> Result<bool, InstallError> {
     Ok(context.ex_data(Indexes::new()?.view).is_some())
+}
+
+/// Whether both contexts have a cache, and not the same one.
+pub(crate) fn have_different_caches(one: &SslContextRef, other: &SslContextRef) -> Result<bool, ErrorStack> {
+    let view = Indexes::new()?.view;
+    let caches = one.ex_data(view).zip(other.ex_data(view));
+    Ok(caches.is_some_and(|(one, other)| !std::ptr::eq(&*one.cache, &*other.cache)))
 }
 
 /// The view of the cache that belongs to the context which the connection has now. A context without one was not meant

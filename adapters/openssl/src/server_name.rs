@@ -2,6 +2,7 @@
 
 use crate::digest::FieldDigest;
 use crate::ffi;
+use crate::server;
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslContextRef, SslRef};
 use std::error::Error;
@@ -93,6 +94,9 @@ pub fn select_context(ssl: &mut SslRef, context: &SslContextRef) -> Result<(), S
     if !ffi::same_verify_callback(ssl, context) {
         return Err(SelectError::VerifyCallback);
     }
+    if server::have_different_caches(ssl.ssl_context(), context)? {
+        return Err(SelectError::Cache);
+    }
     ssl.set_ssl_context(context)?;
     ssl.set_verify(context.verify_mode());
     ffi::copy_verify_param(ssl, context)?;
@@ -105,6 +109,9 @@ pub fn select_context(ssl: &mut SslRef, context: &SslContextRef) -> Result<(), S
 pub enum SelectError {
     /// The contexts have different verify callbacks, and OpenSSL would go on with the first one's.
     VerifyCallback,
+    /// The contexts were given different caches. What a connection stores goes to the cache of the context it has at that
+    /// moment, but OpenSSL tells of its unclean end where it began.
+    Cache,
     /// OpenSSL failed.
     Openssl(ErrorStack),
 }
@@ -115,6 +122,7 @@ impl fmt::Display for SelectError {
             Self::VerifyCallback => {
                 f.write_str("the context's verify callback is not the one that the connection has")
             }
+            Self::Cache => f.write_str("the context's session cache is not the one that the connection has"),
             Self::Openssl(error) => write!(f, "OpenSSL: {error}"),
         }
     }
@@ -123,7 +131,7 @@ impl fmt::Display for SelectError {
 impl Error for SelectError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::VerifyCallback => None,
+            Self::VerifyCallback | Self::Cache => None,
             Self::Openssl(error) => Some(error),
         }
     }

@@ -3,9 +3,9 @@
 mod common;
 
 use common::{Client, Open, Removals, TLS12, TLS13, cache, cache_of, caching, server, server_builder};
-use openssl::ssl::{ShutdownState, SslContext, SslContextRef, SslSession};
+use openssl::ssl::{ClientHelloResponse, ShutdownState, SslContext, SslContextRef, SslSession};
 use resumption::{RemoveReason, Secret, SessionContext, SessionKey};
-use resumption_openssl::{OpensslCounters, ServerSessions};
+use resumption_openssl::{OpensslCounters, SelectError, ServerSessions, select_context};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -237,5 +237,26 @@ fn the_counters_of_both_sides_agree() {
         assert_eq!(known.len() as u64, stats.number + stats.cache_full + consumed, "none is lost");
         assert_eq!(OpensslCounters::of(&client.context).hits, resumed);
         assert_eq!(sessions.faults(), 0);
+    }
+}
+
+#[test]
+fn a_context_with_another_cache_is_not_selected() {
+    for shared in [true, false] {
+        let first_cache = cache();
+        let other_cache = if shared { Arc::clone(&first_cache) } else { cache() };
+        let other = server(&other_cache);
+        let mut first = server_builder();
+        first.set_client_hello_callback(move |ssl, _| {
+            let selected = select_context(ssl, &other);
+            assert_eq!(matches!(selected, Err(SelectError::Cache)), !shared);
+            Ok(ClientHelloResponse::SUCCESS)
+        });
+        let server = caching(first, &ServerSessions::new(Arc::clone(&first_cache)));
+        // The session goes to the cache that is told of the unclean end.
+        let connection = open(&Client::new(TLS12), &server, None);
+        assert_eq!(first_cache.len(), 1);
+        drop(connection);
+        assert!(first_cache.is_empty());
     }
 }
