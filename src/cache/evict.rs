@@ -22,11 +22,7 @@ impl<T: Payload> Cache<T> {
         loop {
             let from = self.hands.position(guard.thread()) % buckets;
             let mut window = Window { victim: None, seen: 0, keep, now };
-            let mut width = 0;
-            while window.is_open(width) && width < buckets {
-                self.table.visit((from + width) % buckets, buckets, guard, |member| window.look_at(member));
-                width += 1;
-            }
+            let width = self.table.walk(from, guard, &mut window, Window::look_at, Window::is_open);
             self.hands.set_position(guard.thread(), (from + width) % buckets);
             let Some((rank, victim)) = window.victim else {
                 if width == buckets {
@@ -94,6 +90,7 @@ struct Window<'g, 'k, T> {
 impl<'g, T: Payload> Window<'g, '_, T> {
     /// Whether to look further than `width` buckets: not enough was seen, or nothing among it that is unmarked and enough
     /// for that neither.
+    #[inline]
     fn is_open(&self, width: usize) -> bool {
         if width >= Hands::BUCKETS && self.victim.is_some() {
             return false;
@@ -102,6 +99,7 @@ impl<'g, T: Payload> Window<'g, '_, T> {
         self.seen < if marked { Hands::WIDE_WINDOW } else { Hands::WINDOW }
     }
 
+    #[inline]
     fn look_at(&mut self, member: Member<'g, T>) {
         self.seen += 1;
         let rank = Rank::new(member.header().mark(), member.header().expires_at(), self.now);

@@ -9,25 +9,28 @@ use crossbeam_utils::CachePadded;
 
 /// How soon an entry goes: the smallest goes first. Expired before live, then by mark, then by expiry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Rank {
-    live: bool,
-    mark: u8,
-    expiry: Timestamp,
-}
+pub(crate) struct Rank(u64);
+
+/// Whether the entry is live, above its mark, above its expiry: one comparison decides.
+const LIVE: u64 = 1 << 40;
+const MARK: u64 = 1 << 32;
 
 impl Rank {
+    #[inline]
     pub(crate) fn new(mark: u8, expiry: Timestamp, now: Timestamp) -> Self {
-        Self { live: now <= expiry, mark, expiry }
+        let live = if now <= expiry { LIVE } else { 0 };
+        Self(live | u64::from(mark) * MARK | u64::from(expiry.ticks()))
     }
 
     /// Whether the entry has expired.
     pub(crate) fn is_expired(self) -> bool {
-        !self.live
+        self.0 < LIVE
     }
 
     /// Whether evicting this one must age the others: the window held nothing expired and nothing unmarked.
+    #[inline]
     pub(crate) fn ages_window(self) -> bool {
-        self.live && self.mark > 0
+        self.0 >= LIVE + MARK
     }
 }
 

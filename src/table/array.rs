@@ -87,6 +87,7 @@ impl Array {
     }
 
     /// The root line of bucket `index`, which must be below `count`.
+    #[inline]
     pub(super) fn root(&self, index: usize) -> &Line {
         assert!(index < self.count);
         // SAFETY: the index is in bounds and the lines live as long as `self`.

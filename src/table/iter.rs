@@ -12,6 +12,9 @@ use crate::sync::Ordering;
 /// Buckets of an interval that are prefetched.
 const BUCKETS_AHEAD: usize = 4;
 
+/// How far ahead of a walk headers are loaded: about as far as a hand goes, so that the next walk finds them.
+const WALK_AHEAD: usize = 10;
+
 impl RawTable {
     /// Calls `visit` for each live slot of part `index` of `of`, where `of` is a number of buckets the table has or had.
     ///
@@ -60,34 +63,69 @@ impl RawTable {
         roots().for_each(prefetch_entries);
     }
 
+    /// Walks the buckets from `from` on, over the end and on from the start, while `open` says so of what was seen and of
+    /// how many buckets that took, but over each bucket once. Returns how many it was.
+    pub(super) fn walk<'g, S>(
+        &self,
+        from: usize,
+        guard: &'g Guard,
+        state: &mut S,
+        look_at: impl Fn(&mut S, Seen<'g>),
+        open: impl Fn(&S, usize) -> bool,
+    ) -> usize {
+        let array = self.array(guard);
+        let (mut bucket, mut width) = (from % array.count(), 0);
+        while width < array.count() && open(state, width) {
+            let ahead = bucket + WALK_AHEAD;
+            prefetch_marks(array.root(if ahead < array.count() { ahead } else { ahead % array.count() }));
+            self.visit_bucket(array, bucket, guard, &mut |seen| look_at(state, seen));
+            bucket = if bucket + 1 == array.count() { 0 } else { bucket + 1 };
+            width += 1;
+        }
+        width
+    }
+
+    #[inline]
     fn visit_bucket<'g>(
         &self,
         array: &'g Array,
         index: usize,
         guard: &'g Guard,
-        visit: &mut dyn FnMut(Seen<'g>),
+        visit: &mut impl FnMut(Seen<'g>),
     ) {
         let root = array.root(index);
         let mut at = Some(root);
         while let Some(line) = at {
-            // The headers of a bucket are loaded together, not one after the other.
-            prefetch_entries(line);
-            for slot in line.slots() {
-                // Acquire: as in `find`, pairs with the AcqRel that filled the slot, or that froze it.
-                let word = SlotWord(slot.load(Ordering::Acquire));
-                if word.is_live() {
-                    // SAFETY: the word is live and was read from this bucket's slot under the guard.
-                    visit(unsafe { Seen::new(root, slot, word) });
-                }
+            // Acquire: as in `find`, pairs with the AcqRel that filled the slot, or that froze it.
+            let words = line.slots().each_ref().map(|slot| SlotWord(slot.load(Ordering::Acquire)));
+            let bit = |(i, word): (usize, &SlotWord)| u32::from(word.is_live()) << i;
+            // No branch for each slot: which are live is random.
+            let mut live = words.iter().enumerate().map(bit).fold(0, |mask, bit| mask | bit);
+            while live != 0 {
+                let slot = live.trailing_zeros() as usize;
+                live &= live - 1;
+                // SAFETY: the word is live and was read from this bucket's slot under the guard.
+                visit(unsafe { Seen::new(root, &line.slots()[slot], words[slot]) });
             }
             at = line.next();
         }
         // Acquire: pairs with the AcqRel that froze the word, before which the next array was installed.
         if ControlWord(root.control().load(Ordering::Acquire)).is_leaving() {
-            let next = self.move_bucket(array, index, guard);
-            self.visit_bucket(next, 2 * index, guard, visit);
-            self.visit_bucket(next, 2 * index + 1, guard, visit);
+            self.visit_moved(array, index, guard, visit);
         }
+    }
+
+    #[cold]
+    fn visit_moved<'g>(
+        &self,
+        array: &'g Array,
+        index: usize,
+        guard: &'g Guard,
+        visit: &mut impl FnMut(Seen<'g>),
+    ) {
+        let next = self.move_bucket(array, index, guard);
+        self.visit_bucket(next, 2 * index, guard, visit);
+        self.visit_bucket(next, 2 * index + 1, guard, visit);
     }
 }
 
@@ -101,5 +139,15 @@ fn prefetch_entries(line: &Line) {
         let header = if word.is_live() { word.entry().as_ptr().cast_const().cast() } else { nothing };
         prefetch(header);
         prefetch(header.wrapping_add(size_of::<Header>() - 1));
+    }
+}
+
+/// Loads of each header that a line points to the part that says how long it stays.
+#[inline]
+fn prefetch_marks(line: &Line) {
+    for slot in line.slots() {
+        let word = SlotWord(slot.load(Ordering::Relaxed));
+        let nothing = std::ptr::from_ref(slot).cast();
+        prefetch(if word.is_live() { Header::mark_of(word.entry().as_ptr()) } else { nothing });
     }
 }

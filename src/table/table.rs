@@ -168,6 +168,19 @@ impl<T: Payload> Table<T> {
         self.raw.visit(index, of, guard, |seen| visit(Member::of(seen)));
     }
 
+    /// Looks at the sessions of the buckets from `from` on, round the table once at most, while `open` says so, which is
+    /// told how many buckets were walked. Returns how many it was.
+    pub(crate) fn walk<'g, S>(
+        &self,
+        from: usize,
+        guard: &'g Guard,
+        state: &mut S,
+        look_at: impl Fn(&mut S, Member<'g, T>),
+        open: impl Fn(&S, usize) -> bool,
+    ) -> usize {
+        self.raw.walk(from, guard, state, |state, seen| look_at(state, Member::of(seen)), open)
+    }
+
     /// As [`visit`](Self::visit), for the buckets of the hashes from `first` to `last`.
     pub(crate) fn visit_hashes<'g>(
         &self,
