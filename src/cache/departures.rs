@@ -65,6 +65,11 @@ impl<T> Departures<T> {
         }
     }
 
+    /// Whether there is nobody to announce.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// How many had to go because the cache was full.
     pub(crate) fn evicted(&self) -> usize {
         self.evicted

@@ -36,7 +36,15 @@ impl<T: crate::Payload> SessionContext<T> {
     }
 
     /// Tells everyone concerned about the sessions that left. Called when the update is over and nothing is held.
-    pub(super) fn announce(&self, mut departures: Departures<T>) {
+    #[inline]
+    pub(super) fn announce(&self, departures: Departures<T>) {
+        if !departures.is_empty() {
+            self.announce_all(departures);
+        }
+    }
+
+    #[cold]
+    fn announce_all(&self, mut departures: Departures<T>) {
         let mut panics = FirstPanic::default();
         for (session, reason) in departures.drain() {
             panics.run(|| self.announce_removal(&session, reason));

@@ -19,7 +19,7 @@ impl Rank {
     #[inline]
     pub(crate) fn new(mark: u8, expiry: Timestamp, now: Timestamp) -> Self {
         let live = if now <= expiry { LIVE } else { 0 };
-        Self(live | u64::from(mark) * MARK | u64::from(expiry.ticks()))
+        Self(live | (u64::from(mark) * MARK) | u64::from(expiry.ticks()))
     }
 
     /// Whether the entry has expired.
