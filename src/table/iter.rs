@@ -129,7 +129,7 @@ impl RawTable {
     }
 }
 
-/// Loads the headers that a line points to. They begin anywhere in a line, and most end in the next.
+/// Loads the headers that a line points to.
 #[inline]
 fn prefetch_entries(line: &Line) {
     for slot in line.slots() {
@@ -138,7 +138,7 @@ fn prefetch_entries(line: &Line) {
         let nothing = std::ptr::from_ref(slot).cast::<u8>();
         let header = if word.is_live() { word.entry().as_ptr().cast_const().cast() } else { nothing };
         prefetch(header);
-        prefetch(header.wrapping_add(size_of::<Header>() - 1));
+        prefetch(header.wrapping_add(Header::READ_LAST));
     }
 }
 
