@@ -81,8 +81,8 @@ fn waited() -> Duration {
     Duration::from_nanos(waited.unwrap_or(0))
 }
 
-/// How often a turn is made at most, if somebody else had a processor meanwhile.
-const TRIES: usize = 3;
+/// How often a turn is made at most, if another process had a processor meanwhile.
+const TRIES: usize = 2;
 
 /// The processor time that one thread takes for what it does alone, which others on the machine lengthen least.
 pub fn alone_time(run: impl FnOnce()) -> Duration {
@@ -107,7 +107,7 @@ fn thread_time() -> Duration {
 /// passes the gate, and returns what that returned.
 ///
 /// It is wall time, so to wait for a lock counts; but not the time in which a thread was ready and another process had its
-/// processor. If that was more than a tenth, all is done again, a few times at most, and what was disturbed least counts.
+/// processor. If that was more than a tenth, all is done again, once, and what was disturbed least counts.
 pub fn time_together<T: Send>(states: &mut [T], run: impl Fn(&mut T, &Gate) -> Start + Sync) -> Duration {
     let mut best = (f64::MAX, Duration::ZERO);
     for _ in 0..TRIES {
@@ -218,11 +218,15 @@ impl Extent {
         }
     }
 
-    /// Rounds of each comparison.
+    /// Rounds of each comparison, unless `--rounds` says how many.
     pub fn rounds(self) -> usize {
+        let mut arguments = std::env::args().skip_while(|argument| argument != "--rounds").skip(1);
+        if let Some(rounds) = arguments.next().and_then(|argument| argument.parse().ok()) {
+            return rounds;
+        }
         match self {
             Self::Smoke => 1,
-            Self::Quick => 9,
+            Self::Quick => 7,
             Self::Full => 31,
         }
     }

@@ -3,8 +3,9 @@
 //! | argument | |
 //! |---|---|
 //! | none | 31 rounds, up to 8,000,000 sessions where the memory allows |
-//! | `--quick` | 9 rounds, up to 1,000,000 sessions: under five minutes |
+//! | `--quick` | 7 rounds, up to 1,000,000 sessions: under five minutes |
 //! | `--smoke` | seconds: does everything run? The figures mean nothing |
+//! | `--rounds N` | so many rounds instead |
 //! | `--only PART` | of `lookups`, `growth`, `mixed`, `single-use`, `at-capacity`, `expiry`, `large` |
 //!
 //! Prints tables in Markdown, at the end the targets and whether they were met; writes these, every comparison

@@ -54,10 +54,14 @@ impl Ours {
         found.map_or(0, |session| u64::from(session.payload()[0]))
     }
 
-    /// Sixteen lookups at a time.
+    /// Several lookups at once.
     #[inline]
     fn find_batch(&self, keys: &[SessionKey], wanted: &Wanted, guard: &Guard) -> u64 {
-        keys.iter().map(|key| self.find(key, wanted, guard)).sum()
+        let mut sum = 0;
+        self.context.lookup_many_at(keys, &wanted.policy, wanted.now, guard, |_, found| {
+            sum += found.map_or(0, |session| u64::from(session.payload()[0]));
+        });
+        sum
     }
 }
 

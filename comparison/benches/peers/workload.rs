@@ -183,7 +183,8 @@ pub(crate) fn shared<'a, S: Shared>(
     mut feeds: Vec<Feed<'a>>,
     turn: Duration,
 ) -> impl FnMut() -> f64 + use<'a, S> {
-    let steps = fitting(turn, |steps| timed_turn(&cache, workload, &mut feeds, steps));
+    // By one thread: to start several costs more than the steps that are tried.
+    let steps = fitting(turn, |steps| timed_turn(&cache, workload, &mut feeds[..1], steps));
     move || timed_turn(&cache, workload, &mut feeds, steps)
 }
 
