@@ -48,7 +48,7 @@ pub enum Action {
 pub fn run(program: &Program) {
     let now = program.start.min(1 << 31);
     let wheel = FuzzWheel::new(usize::from(program.partitions % 700) + 1, now);
-    let mut driver = Driver { wheel, now, latest: now, entries: BTreeMap::new() };
+    let mut driver = Driver { wheel, now, entries: BTreeMap::new() };
     program.actions.iter().for_each(|action| driver.act(action));
     driver.finish();
 }
@@ -56,8 +56,6 @@ pub fn run(program: &Program) {
 struct Driver {
     wheel: FuzzWheel,
     now: u32,
-    /// The latest second the wheel has heard of.
-    latest: u32,
     /// At each hash at most one entry: when it dies.
     entries: BTreeMap<u64, u32>,
 }
@@ -95,7 +93,6 @@ impl Driver {
     }
 
     fn advance(&mut self, budget: usize) -> bool {
-        self.latest = self.latest.max(self.now);
         let (now, entries) = (self.now, &mut self.entries);
         let done = self.wheel.advance(now, budget, |first, last| {
             assert!(first <= last, "an interval of hashes");
@@ -125,10 +122,9 @@ impl Driver {
     fn check_next_due(&self) {
         let first_death = self.entries.values().filter(|death| **death < u32::MAX).min();
         if let Some(death) = first_death {
-            // Work that is left over is due at the wheel's tick, which is ahead of a clock that was set back since.
-            let due = self.wheel.next_due();
+            let due = self.wheel.next_due(self.now);
             assert!(
-                due.is_some_and(|due| due <= (*death).max(self.latest)),
+                due.is_some_and(|due| due <= (*death).max(self.now)),
                 "due at {due:?}, a death at {death}"
             );
         }

@@ -76,8 +76,8 @@ impl<T: Payload> Cache<T> {
     }
 
     /// The first second in which the wheel has something to do.
-    pub(crate) fn next_upkeep(&self) -> Option<u32> {
-        self.wheel.next_due()
+    pub(crate) fn next_upkeep(&self, now: Timestamp) -> Option<u32> {
+        self.wheel.next_due(now.ticks())
     }
 
     /// Follows a table that has grown.

@@ -98,7 +98,7 @@ impl<T: Payload> SessionContext<T> {
     /// The second in which upkeep next has something to do, as far as is known; `None` while nothing will expire. Not
     /// later than the truth; a little earlier at times.
     pub fn next_upkeep(&self) -> Option<Timestamp> {
-        self.cache.next_upkeep().map(Timestamp::from_ticks)
+        self.cache.next_upkeep(self.now()).map(Timestamp::from_ticks)
     }
 
     /// Starts a thread that calls [`tick`](Self::tick) every second until the driver or the context is dropped. It holds

@@ -46,7 +46,7 @@ impl FuzzWheel {
     }
 
     /// When the wheel has something to do.
-    pub fn next_due(&self) -> Option<u32> {
-        self.0.next_due()
+    pub fn next_due(&self, now: u32) -> Option<u32> {
+        self.0.next_due(now)
     }
 }

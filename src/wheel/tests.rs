@@ -169,10 +169,10 @@ fn a_backlog_keeps_its_place() {
 fn an_entry_is_visited_at_its_death_and_not_before() {
     let wheel = Wheel::new(4, 1000).unwrap();
     assert_eq!(wheel.schedule(u64::MAX, 1005, 1000), Scheduled::Filed);
-    assert_eq!(wheel.next_due(), Some(1005));
+    assert_eq!(wheel.next_due(0), Some(1005));
     assert_eq!(visited(&wheel, 1004), []);
     assert_eq!(visited(&wheel, 1005), [(3 << 62, u64::MAX)]);
-    assert_eq!((wheel.position(), wheel.next_due()), (1005, None));
+    assert_eq!((wheel.position(), wheel.next_due(0)), (1005, None));
     assert_eq!(visited(&wheel, 1100), []);
 }
 
@@ -181,7 +181,7 @@ fn what_is_dead_already_is_left_to_the_caller() {
     let wheel = Wheel::new(1, 1000).unwrap();
     assert_eq!(wheel.schedule(7, 1000, 1000), Scheduled::Due);
     assert_eq!(wheel.schedule(7, 0, 1000), Scheduled::Due);
-    assert_eq!((wheel.next_due(), wheel.position()), (None, 1000));
+    assert_eq!((wheel.next_due(0), wheel.position()), (None, 1000));
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn what_never_dies_is_not_filed() {
     let wheel = Wheel::new(1, 1000).unwrap();
     assert_eq!(death(u32::MAX), u32::MAX);
     assert_eq!(wheel.schedule(7, death(u32::MAX), 1000), Scheduled::Filed);
-    assert_eq!(wheel.next_due(), None);
+    assert_eq!(wheel.next_due(0), None);
     assert_eq!(visited(&wheel, u32::MAX - 1), []);
 }
 
@@ -208,7 +208,7 @@ fn the_last_second_but_one_is_reached() {
             1
         },
     );
-    assert_eq!((progress, visits, wheel.next_due()), (Progress::Done, 1, Some(u32::MAX - 1)));
+    assert_eq!((progress, visits, wheel.next_due(0)), (Progress::Done, 1, Some(u32::MAX - 1)));
     assert_eq!(visited(&wheel, u32::MAX - 1).len(), 1);
 }
 
@@ -217,7 +217,7 @@ fn an_entry_that_dies_before_the_tick_sets_it_back() {
     let wheel = Wheel::new(1, 1000).unwrap();
     assert_eq!(visited(&wheel, 5000), []);
     assert_eq!(wheel.schedule(7, 1300, 1000), Scheduled::Filed);
-    assert_eq!((wheel.position(), wheel.next_due()), (1299, Some(1300)));
+    assert_eq!((wheel.position(), wheel.next_due(0)), (1299, Some(1300)));
     assert_eq!(visited(&wheel, 1299), []);
     assert_eq!(visited(&wheel, 1300).len(), 1);
 }
@@ -227,7 +227,11 @@ fn an_advance_into_the_past_changes_nothing() {
     let wheel = Wheel::new(1, 5000).unwrap();
     assert_eq!(wheel.schedule(7, 5100, 5000), Scheduled::Filed);
     assert_eq!(visited(&wheel, 1000), []);
-    assert_eq!((wheel.position(), wheel.next_due()), (5000, Some(5056)), "level 1 opens at a multiple of 64");
+    assert_eq!(
+        (wheel.position(), wheel.next_due(0)),
+        (5000, Some(5056)),
+        "level 1 opens at a multiple of 64"
+    );
 }
 
 #[test]
@@ -291,7 +295,7 @@ fn a_visitor_that_panics_is_called_again() {
     let panics =
         catch_unwind(AssertUnwindSafe(|| wheel.advance(101, ENOUGH, |_| {}, |_, _, _| panic!("on purpose"))));
     assert!(panics.is_err());
-    assert_eq!(wheel.next_due(), Some(101), "work is left");
+    assert_eq!(wheel.next_due(90), Some(90), "work is left");
     assert_eq!(visited(&wheel, 101), [(0, (1 << 58) - 1), (63 << 58, u64::MAX)]);
 }
 
@@ -313,7 +317,7 @@ fn a_visitor_meets_its_own_driver() {
             0
         },
     );
-    assert_eq!((progress, visits, wheel.next_due()), (Progress::Done, 1, Some(103)));
+    assert_eq!((progress, visits, wheel.next_due(0)), (Progress::Done, 1, Some(103)));
     assert_eq!((visited(&wheel, 103).len(), visited(&wheel, 104).len()), (1, 1));
 }
 

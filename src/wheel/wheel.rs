@@ -178,13 +178,14 @@ impl Wheel {
         size_of::<Self>() + bits.map(|bits| Bits::bytes(bits.partitions()) + size_of::<Bits>()).sum::<usize>()
     }
 
-    /// The next tick at which [`advance`](Self::advance) has something to do: the present one while it is not done,
-    /// `None` while nothing is filed. What other threads file meanwhile may be earlier.
-    pub(crate) fn next_due(&self) -> Option<u32> {
-        let tick = self.dial.tick();
+    /// The next tick at which [`advance`](Self::advance) has something to do: `now`, the caller's time, while it is not
+    /// done, `None` while nothing is filed. What other threads file meanwhile may be earlier.
+    pub(crate) fn next_due(&self, now: u32) -> Option<u32> {
         if !self.dial.is_settled() {
-            return Some(tick);
+            // The tick may be ahead of a clock that was set back.
+            return Some(now);
         }
+        let tick = self.dial.tick();
         let filed = (0..COUNT).filter(|number| self.gates[*number].is_armed());
         filed.filter_map(|number| Slot::from_number(number).opens_after(tick)).min()
     }
