@@ -16,6 +16,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
     Everyone,
+    /// Those that have no bound.
+    Maps,
+    /// The map that one thread may use.
     Unsynchronised,
 }
 
@@ -124,6 +127,9 @@ impl Plan {
         }
         if let Some(scc) = self.lookups_of::<Scc>("scc::HashIndex", &load, &ours) {
             self.hits("scc::HashIndex, one guard", SccOneGuard(&scc), &load, &ours);
+        }
+        if who == Who::Maps {
+            return;
         }
         self.lookups_of::<Moka>("moka", &load, &ours);
         self.lookups_of::<Quick>("quick_cache", &load, &ours);

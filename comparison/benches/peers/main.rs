@@ -5,6 +5,7 @@
 //! | none | 31 rounds, up to 8,000,000 sessions where the memory allows |
 //! | `--quick` | 7 rounds, up to 1,000,000 sessions: under five minutes |
 //! | `--smoke` | seconds: does everything run? The figures mean nothing |
+//! | `--large` | 8,000,000 sessions with `--quick` too, against the maps only |
 //! | `--rounds N` | so many rounds instead |
 //! | `--only PART` | of `lookups`, `growth`, `mixed`, `single-use`, `at-capacity`, `expiry`, `large` |
 //!
@@ -35,54 +36,60 @@ use std::path::Path;
 
 fn main() -> io::Result<()> {
     let extent = Extent::from_arguments();
+    let mut plan = Plan::new(extent);
+    for (part, sessions) in parts(extent) {
+        match part {
+            "lookups" => plan.lookups(sessions, Who::Everyone),
+            "mixed" => plan.mixed(sessions),
+            "single-use" => plan.single_use(sessions),
+            "at-capacity" => plan.at_capacity(sessions),
+            "expiry" => expiry::run(&mut plan, sessions),
+            "growth" => plan.lookups(sessions, Who::Unsynchronised),
+            "large" if extent == Extent::Quick => plan.lookups(sessions, Who::Maps),
+            _ => plan.lookups(sessions, Who::Everyone),
+        }
+        // After each part, so that a run that is cut short has told something.
+        write(&plan)?;
+    }
+    println!("{}", text(&plan));
+    println!("\nwritten: peers.md, peers.tsv, peers.svg in {}", env!("CARGO_TARGET_TMPDIR"));
+    Ok(())
+}
+
+/// What is to be run, and with how many sessions.
+fn parts(extent: Extent) -> Vec<(&'static str, usize)> {
     let mut arguments = std::env::args().skip_while(|argument| argument != "--only").skip(1);
     let only = arguments.next();
-    let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
-    let mut plan = Plan::new(extent);
+    let large = extent == Extent::Full || std::env::args().any(|argument| argument == "--large");
     let sizes: &[usize] = if extent == Extent::Smoke { &[2_000] } else { &[20_480, 1_000_000] };
-    for &sessions in sizes {
-        if wanted("lookups") {
-            plan.lookups(sessions, Who::Everyone);
-        }
-        if wanted("mixed") {
-            plan.mixed(sessions);
-        }
-        if wanted("single-use") {
-            plan.single_use(sessions);
-        }
-        if wanted("at-capacity") {
-            plan.at_capacity(sessions);
-        }
-        if wanted("expiry") {
-            expiry::run(&mut plan, sessions);
-        }
-    }
     let others: &[usize] = match extent {
         Extent::Smoke => &[],
         Extent::Quick => &[1_000, 100_000],
         Extent::Full => &[1_000, 5_000, 100_000, 300_000, 3_000_000],
     };
-    for &sessions in others.iter().filter(|_| wanted("growth")) {
-        plan.lookups(sessions, Who::Unsynchronised);
+    let each = ["lookups", "mixed", "single-use", "at-capacity", "expiry"];
+    let mut parts: Vec<_> = sizes.iter().flat_map(|&size| each.map(|part| (part, size))).collect();
+    parts.extend(others.iter().map(|&size| ("growth", size)));
+    if large {
+        parts.push(("large", 8_000_000));
     }
-    if extent == Extent::Full && wanted("large") {
-        plan.lookups(8_000_000, Who::Everyone);
-    }
-    report(&plan)
+    parts.retain(|(part, _)| only.as_deref().is_none_or(|only| only == *part));
+    parts
 }
 
-fn report(plan: &Plan) -> io::Result<()> {
+fn text(plan: &Plan) -> String {
     let results = plan.results();
     let mut text = results.tables() + &results.growth() + &targets::table(results);
     for note in &results.notes {
         text += &format!("\n* {note}");
     }
-    println!("{text}");
+    text
+}
+
+fn write(plan: &Plan) -> io::Result<()> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     fs::create_dir_all(folder)?;
-    fs::write(folder.join("peers.md"), text)?;
-    fs::write(folder.join("peers.tsv"), results.lines())?;
-    fs::write(folder.join("peers.svg"), plot::svg(results))?;
-    println!("\nwritten: peers.md, peers.tsv, peers.svg in {}", folder.display());
-    Ok(())
+    fs::write(folder.join("peers.md"), text(plan))?;
+    fs::write(folder.join("peers.tsv"), plan.results().lines())?;
+    fs::write(folder.join("peers.svg"), plot::svg(plan.results()))
 }
