@@ -2,14 +2,14 @@
 
 use crate::caches::{Moka, Quick, Rustls, Tiny};
 use crate::load::{Load, SingleUse, items};
-use crate::maps::{Dash, Locking, Papaya, PapayaOneGuard, Scc, SccOneGuard, Unsynchronised};
+use crate::maps::{Dash, Locking, OnlyRead, Papaya, PapayaOneGuard, Scc, SccOneGuard, Unsynchronised};
 use crate::openssl::OpenSsl;
 use crate::ours::{Batches, EachPin, Hold, OneGuard, Ours, Repin};
 use crate::results::{HASHBROWN, OURSELVES, Results, Way};
 use crate::targets::{OPENSSL, RUSTLS};
 use crate::worker::{Peer, Shared, Worker};
 use crate::workload::{Feed, Workload, alone, shared};
-use resumption_comparison::{Extent, Turn, rounds, thousands};
+use resumption_comparison::{Extent, Spread, Turn, rounds, thousands};
 use std::time::Duration;
 
 /// With whom the engine is compared.
@@ -113,10 +113,13 @@ impl Plan {
         for workload in LOOKUPS {
             self.against_map(workload, &load, &ours, &mut map);
         }
-        drop(map);
         if who == Who::Unsynchronised {
             return;
         }
+        for workload in LOOKUPS {
+            self.control(workload, &load, &map);
+        }
+        drop(map);
         for workload in LOOKUPS {
             self.against_ourselves(workload, &load, &ours);
         }
@@ -159,6 +162,21 @@ impl Plan {
             turns.append(&mut self.our_turns(&[way], workload, load, ours, 1));
             self.compare((workload, load.live.len(), 2), &[way], OURSELVES, turns);
         }
+    }
+
+    /// What the machine lets two threads do: those of a map that is only read, against one.
+    fn control(&mut self, workload: Workload, load: &Load, map: &Unsynchronised) {
+        let make = |threads| -> Turn<'_> {
+            let feeds = Feed::of(workload, load, threads);
+            Box::new(shared(OnlyRead(map), workload, feeds, self.extent.turn()))
+        };
+        let costs = rounds(self.extent.rounds(), &mut [make(2), make(1)]);
+        self.results.notes.push(format!(
+            "Control: {}, {} sessions, hashbrown that is only read, 2 threads against 1: {}",
+            workload.name(),
+            thousands(load.live.len()),
+            Spread::of_ratios(&costs[0], &costs[1])
+        ));
     }
 
     fn our_turns<'a>(

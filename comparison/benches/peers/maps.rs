@@ -44,6 +44,37 @@ impl Worker for &mut Unsynchronised {
     }
 }
 
+/// The same for several threads, as long as they only read: what the machine lets two threads do that share nothing.
+pub(crate) struct OnlyRead<'m>(pub(crate) &'m Unsynchronised);
+
+pub(crate) struct Reader<'m>(&'m Unsynchronised);
+
+impl Shared for OnlyRead<'_> {
+    type Worker<'a>
+        = Reader<'a>
+    where
+        Self: 'a;
+
+    fn worker(&self) -> Reader<'_> {
+        Reader(self.0)
+    }
+}
+
+impl Worker for Reader<'_> {
+    #[inline]
+    fn find(&mut self, key: &SessionKey) -> u64 {
+        self.0.map.get(key).map_or(0, |stored| stored.admit(&self.0.wanted))
+    }
+
+    fn insert(&mut self, _: &Item, _: Timestamp) {
+        unreachable!("it is only read");
+    }
+
+    fn take(&mut self, _: &Item) -> u64 {
+        unreachable!("it is only read");
+    }
+}
+
 /// What a peer's worker is, unless it holds a guard: the map, and what is wanted of sessions.
 pub(crate) struct On<'a, M> {
     pub(crate) map: &'a M,
