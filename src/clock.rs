@@ -74,6 +74,8 @@ impl CoarseClock {
     }
 }
 
+const NANOS_PER_SEC: u32 = 1_000_000_000;
+
 impl Default for CoarseClock {
     fn default() -> Self {
         Self::new()
@@ -83,7 +85,10 @@ impl Default for CoarseClock {
 impl Clock for CoarseClock {
     #[inline]
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix((self.offset + monotonic()).as_secs())
+        let monotonic = monotonic();
+        // As adding the two durations, without bringing the sum into shape.
+        let carry = monotonic.subsec_nanos() + self.offset.subsec_nanos() >= NANOS_PER_SEC;
+        Timestamp::from_unix(monotonic.as_secs().saturating_add(self.offset.as_secs()) + u64::from(carry))
     }
 }
 

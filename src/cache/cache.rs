@@ -153,6 +153,7 @@ impl<T: Payload> Cache<T> {
 
     /// Removes the session that is wanted and hands it to the one caller that did; a session that must not be resumed
     /// stays.
+    #[inline]
     pub(crate) fn take<'g>(
         &self,
         wanted: Wanted<'_>,

@@ -41,6 +41,7 @@ impl Capacity {
     }
 
     /// The capacity in sessions; 0 is unlimited.
+    #[inline]
     pub(crate) fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
@@ -61,6 +62,7 @@ impl Capacity {
     }
 
     /// Sessions in the cache, with those on their way in.
+    #[inline]
     pub(crate) fn count(&self) -> usize {
         self.used.sessions.load(Ordering::Relaxed)
     }
@@ -77,6 +79,7 @@ impl Capacity {
         if bytes > isize::MAX as usize { 0 } else { bytes }
     }
 
+    #[inline]
     fn most(&self) -> usize {
         match self.limit() {
             0 => usize::MAX,
@@ -84,6 +87,7 @@ impl Capacity {
         }
     }
 
+    #[inline]
     fn bytes_over(&self, weight: u32) -> bool {
         self.byte_limit.as_ref().is_some_and(|limit| {
             self.bytes_used().saturating_add(weight as usize) > limit.load(Ordering::Relaxed)
@@ -91,6 +95,7 @@ impl Capacity {
     }
 
     /// Reserves room for a session of this weight; `false` when there is none.
+    #[inline]
     pub(crate) fn try_reserve(&self, weight: u32) -> bool {
         if self.count() >= self.most() || self.bytes_over(weight) {
             return false;
@@ -101,6 +106,7 @@ impl Capacity {
     }
 
     /// Reserves room whether or not there is any.
+    #[inline]
     pub(crate) fn overdraw(&self, weight: u32) {
         self.used.sessions.fetch_add(1, Ordering::Relaxed);
         if self.byte_limit.is_some() {
@@ -109,10 +115,24 @@ impl Capacity {
     }
 
     /// Gives the room of a session of this weight back.
+    #[inline]
     pub(crate) fn give_back(&self, weight: u32) {
         self.used.sessions.fetch_sub(1, Ordering::Relaxed);
         if self.byte_limit.is_some() {
             self.used.bytes.fetch_sub(weight as usize, Ordering::Relaxed);
+        }
+    }
+
+    /// Passes a key from a session of weight `old` on to one of weight `new`, for which room was reserved, or was not. Of
+    /// sessions there are no more at any instant than there were, so nobody evicts one on account of this.
+    #[inline]
+    pub(crate) fn replace(&self, reserved: bool, new: u32, old: u32) {
+        if reserved {
+            return self.give_back(old);
+        }
+        if self.byte_limit.is_some() {
+            self.used.bytes.fetch_add(new as usize, Ordering::Relaxed);
+            self.used.bytes.fetch_sub(old as usize, Ordering::Relaxed);
         }
     }
 
@@ -149,6 +169,7 @@ impl Capacity {
     }
 
     /// Whether there are more sessions than are allowed and than others are about to evict.
+    #[inline]
     fn exceeds(&self) -> bool {
         // SeqCst: pairs with itself. An insert has counted before and looks at the limit after; who lowers the limit has
         // set it before and looks at the count after. Whichever fence comes second sees the other's write, and settles.

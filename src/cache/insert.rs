@@ -28,6 +28,7 @@ const EVICTIONS_PER_STEP: usize = 256;
 
 impl<T: Payload> Cache<T> {
     /// Adds a session, evicting others when there is no room.
+    #[inline]
     pub(crate) fn insert(
         &self,
         session: Arc<Session<T>>,
@@ -48,11 +49,7 @@ impl<T: Payload> Cache<T> {
                     return Ok(CacheInsert::Added);
                 }
                 Insertion::Replaced(header, old) => {
-                    // The key's room passes on; what was reserved besides is given back.
-                    if !reserved {
-                        self.capacity.overdraw(weight);
-                    }
-                    self.capacity.give_back(old.header().weight());
+                    self.capacity.replace(reserved, weight, old.header().weight());
                     self.file(hash, terms);
                     self.settle(Some(header), terms.now, departures, guard);
                     return Ok(CacheInsert::Replaced(old.to_arc()));
@@ -123,6 +120,7 @@ impl<T: Payload> Cache<T> {
     }
 
     /// Evicts what is over the capacity, but not `keep`.
+    #[inline]
     fn settle(&self, keep: Option<&Header>, now: Timestamp, departures: &mut Departures<T>, guard: &Guard) {
         self.capacity.settle(|| self.evict(keep, now, departures, guard));
     }

@@ -27,6 +27,7 @@ impl Recent {
         Self { cells: (0..cells).map(|_| AtomicU32::new(0)).collect() }
     }
 
+    #[inline]
     pub(crate) fn remember(&self, hash: Hash, left: Left) {
         self.cell(hash).store(fingerprint(hash) | (left as u32 + 1), Ordering::Relaxed);
     }

@@ -12,6 +12,7 @@ use crate::wheel::{self, Opening, Progress, Scheduled};
 
 impl<T: Payload> Cache<T> {
     /// Tells the wheel when a new membership dies.
+    #[inline]
     pub(super) fn file(&self, hash: Hash, terms: Terms) {
         let (now, death) = (terms.now.ticks(), wheel::death(terms.membership.expiry.ticks()));
         if self.wheel.schedule(hash.0, death, now) == Scheduled::Due {
@@ -23,6 +24,7 @@ impl<T: Payload> Cache<T> {
     }
 
     /// Removes sessions that have expired, at a cost of about `budget` sessions looked at. Returns how many were removed.
+    #[inline]
     pub(crate) fn reap(
         &self,
         now: Timestamp,

@@ -264,6 +264,7 @@ impl<T: Payload> SessionContext<T> {
         self.take_wanted(wanted, guard, |taken| taken.session(), |session| guard.lend(session))
     }
 
+    #[inline]
     fn take_wanted<'g, R>(
         &self,
         wanted: Wanted<'_>,

@@ -103,6 +103,7 @@ impl<T: Payload> SessionContext<T> {
     }
 
     /// The terms of a membership that begins here and now.
+    #[inline]
     fn terms(&self, session: &Session<T>, external: bool) -> Terms {
         let membership = Membership { expiry: session.expires_at(), external, fetched: false };
         Terms { membership, now: self.now() }
@@ -115,6 +116,7 @@ impl<T: Payload> SessionContext<T> {
     }
 
     /// Inserts, and announces what had to go.
+    #[inline]
     pub(super) fn insert(&self, session: Arc<Session<T>>, terms: Terms) -> Result<CacheInsert<T>, AddError> {
         self.check_weight(&session)?;
         let mut departures = self.departures();
@@ -128,6 +130,7 @@ impl<T: Payload> SessionContext<T> {
         inserted
     }
 
+    #[inline]
     fn check_weight(&self, session: &Session<T>) -> Result<(), AddError> {
         let limit = self.max_session_bytes.min(self.byte_capacity().unwrap_or(usize::MAX));
         let weight = session.weight();

@@ -56,6 +56,7 @@ impl<T: Payload> SessionContext<T> {
     }
 
     /// The share of the upkeep that an insert pays.
+    #[inline]
     pub(super) fn upkeep(&self, now: Timestamp, departures: &mut Departures<T>, guard: &Guard) {
         let _ = self.reap(now, INSERT_BUDGET, departures, guard);
         if self.last_upkeep.load(Ordering::Relaxed) != now.ticks() {
@@ -65,6 +66,7 @@ impl<T: Payload> SessionContext<T> {
         }
     }
 
+    #[inline]
     fn reap(&self, now: Timestamp, budget: usize, departures: &mut Departures<T>, guard: &Guard) -> Progress {
         let mode = self.mode();
         if mode.is_off() || mode.contains(SessionCacheMode::NO_AUTO_CLEAR) {

@@ -41,8 +41,13 @@ impl Participant {
             _not_send: PhantomData,
         };
         #[cfg(not(resumption_loom))]
-        if let Some(page) = guard.page() {
-            page.pin();
+        if let Some(page) = guard.page()
+            && page.pin()
+            && page.take_due()
+        {
+            // What waits in the collector's own bag goes on too: otherwise it would take some thousand removals until the
+            // first of them is freed, and memory that is still in the processor's cache would not be used again.
+            guard.free_some();
         }
         guard
     }
@@ -221,6 +226,12 @@ impl Guard {
         self.inner.repin();
     }
 
+    #[cold]
+    #[cfg(not(resumption_loom))]
+    fn free_some(&self) {
+        self.inner.flush();
+    }
+
     /// Hands what this thread has retired to the collector, and frees some of what nobody can read any more.
     pub fn flush(&self) {
         #[cfg(not(resumption_loom))]
@@ -252,7 +263,13 @@ impl Guard {
     #[cfg(not(resumption_loom))]
     fn collect(&self, page: &Page) {
         let mut batch = Batch { retired: Vec::new(), lent: Vec::new() };
-        page.stash.take(|retired| batch.retired.push(retired));
+        page.stash.take(|retired| {
+            // All room at once, when there is a first one.
+            if batch.retired.is_empty() {
+                batch.retired.reserve_exact(ledger::STASH);
+            }
+            batch.retired.push(retired);
+        });
         page.loans.take(|lent| batch.lent.push(lent));
         if !(batch.retired.is_empty() && batch.lent.is_empty()) {
             // SAFETY: each entry was retired under the promise of `retire`, and `take` gave it to us alone. It was

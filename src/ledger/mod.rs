@@ -17,7 +17,7 @@ pub(crate) use page::{Lent, Page, count_freed, count_retired, page, pages, recla
 #[cfg(resumption_loom)]
 pub use stash::ModelStash;
 #[cfg(not(resumption_loom))]
-pub(crate) use stash::{Retired, Stash};
+pub(crate) use stash::{Retired, STASH, Stash};
 
 /// What waits to be freed, and since when somebody keeps it waiting. Counted for the process: guards are good for every
 /// context, and so hold back every context's sessions.

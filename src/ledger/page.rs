@@ -91,12 +91,13 @@ impl Page {
         due
     }
 
-    /// The owner has made a guard.
+    /// The owner has made a guard; `true` if it has no other.
     #[inline]
-    pub(crate) fn pin(&self) {
+    pub(crate) fn pin(&self) -> bool {
         let pin = self.pin.load(Ordering::Relaxed);
-        let first = if pin.is_multiple_of(PIN) { PIN } else { 0 };
-        self.pin.store(pin.wrapping_add(GUARD + first), Ordering::Relaxed);
+        let first = pin.is_multiple_of(PIN);
+        self.pin.store(pin.wrapping_add(GUARD + if first { PIN } else { 0 }), Ordering::Relaxed);
+        first
     }
 
     /// The owner has dropped a guard, not always the last it made.

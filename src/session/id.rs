@@ -3,7 +3,6 @@
 use crate::error::{SessionIdContextError, SessionIdError};
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use zeroize::Zeroize;
 
 /// A TLS session id: 1 to 32 bytes, stored inline.
 ///
@@ -163,11 +162,6 @@ impl SessionIdContext {
     /// Whether the context has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
-    }
-
-    pub(super) fn wipe(&mut self) {
-        self.bytes.zeroize();
-        self.len.zeroize();
     }
 }
 

@@ -47,8 +47,8 @@ impl Line {
     /// One bit for each slot whose word has this tag.
     ///
     /// All slots are compared without a branch: which slot holds a key is random, and a branch on it would be
-    /// mispredicted at every lookup. Only a hint: who follows an entry loads its slot again, with Acquire. A live slot
-    /// that has the tag throughout has its bit.
+    /// mispredicted at every lookup. Only a hint: who follows an entry loads its slot again, with Acquire, and looks at
+    /// its state. A slot that has the tag throughout has its bit.
     #[inline]
     pub(super) fn candidates(&self, tag: u16) -> u32 {
         vector::candidates(&self.slots, tag)

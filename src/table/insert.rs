@@ -45,6 +45,7 @@ impl RawTable {
     ///
     /// `entry` is valid, fits a slot, has this key and is reachable by nobody else; on `Added` and `Replaced` it belongs
     /// to the table, otherwise still to the caller.
+    #[inline]
     pub(super) unsafe fn insert<'g>(
         &self,
         hash: Hash,
@@ -121,25 +122,41 @@ impl RawTable {
 }
 
 /// Looks for the key and, failing that, for room.
+#[inline]
 fn scan<'g>(root: &'g Line, hash: Hash, key: &SessionKey, _guard: &'g Guard) -> Scan<'g> {
     let mut free = None;
     let mut lines = 1;
     let mut line = root;
     loop {
-        for slot in line.slots() {
+        // First the slots whose tags fit, which are few, as a lookup does.
+        let mut candidates = line.candidates(hash.tag());
+        while candidates != 0 {
+            let slot = line.candidate(candidates);
+            candidates &= candidates - 1;
             // Acquire: as in `find`, pairs with the AcqRel that filled the slot.
+            let word = SlotWord(slot.load(Ordering::Acquire));
+            if let Some(entry) = word.entry_tagged(hash.tag()) {
+                // SAFETY: the word is live and was read from this bucket's slot under the guard.
+                let (entry, seen) = unsafe { (Entry::new(entry), Seen::new(root, slot, word)) };
+                if entry.header().matches(key) {
+                    return Scan::Present(seen);
+                }
+            } else if word.is_frozen() {
+                return Scan::Leaving;
+            }
+        }
+        // Then the first that is empty. If the bucket is frozen meanwhile, the announcement finds out.
+        for slot in line.slots() {
+            if free.is_some() {
+                break;
+            }
+            // Acquire: pairs as above.
             let word = SlotWord(slot.load(Ordering::Acquire));
             if word.is_frozen() {
                 return Scan::Leaving;
             }
             if !word.is_live() {
-                free = free.or(Some((slot, word.seq())));
-            } else if word.has_tag(hash.tag()) {
-                // SAFETY: the word is live and was read from this bucket's slot under the guard.
-                let seen = unsafe { Seen::new(root, slot, word) };
-                if seen.entry().header().matches(key) {
-                    return Scan::Present(seen);
-                }
+                free = Some((slot, word.seq()));
             }
         }
         match line.next() {
@@ -182,6 +199,7 @@ pub(super) fn finish(root: &Line, announced: NonNull<Header>) {
 
 /// Rule R1: called for an entry that was just removed from its slot, makes sure that it is not in the control word
 /// either. One look is enough: an entry is announced once, before it is put.
+#[inline]
 pub(super) fn withdraw(root: &Line, removed: NonNull<Header>) {
     // Acquire: pairs with the AcqRel of the announcement, whose entry's place `finish` reads. That it is not too old a
     // value follows from coherence: the announcement happened before the put, which happened before we saw the slot.

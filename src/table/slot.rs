@@ -72,6 +72,12 @@ impl SlotWord {
         Self(self.0.map_addr(|word| word & !FROZEN))
     }
 
+    /// What is where a live slot has its tag.
+    #[cfg(any(not(target_arch = "x86_64"), miri, resumption_loom))]
+    pub(super) fn tag(self) -> u16 {
+        (self.0.addr() >> TAG_SHIFT) as u16
+    }
+
     /// Whether an entry with this tag is in the slot and may be followed.
     #[inline]
     pub(super) fn has_tag(self, tag: u16) -> bool {

@@ -74,6 +74,7 @@ impl<T: Payload> Table<T> {
     }
 
     /// Starts to double the table when `entries` crowd it, and does a bounded piece of the work if it is growing.
+    #[inline]
     pub(crate) fn grow(&self, entries: usize, guard: &Guard) {
         self.raw.grow(entries, guard);
     }
@@ -92,6 +93,7 @@ impl<T: Payload> Table<T> {
     /// Claims `session`'s header for a membership on these terms, or makes a forwarding entry.
     ///
     /// `None` when the address does not leave room for the tag.
+    #[inline]
     pub(crate) fn prepare(&self, session: Arc<Session<T>>, terms: Membership) -> Option<Attempt<T>> {
         let entry = if session.header().claim() {
             // SAFETY: an Arc's pointer is not null.
@@ -105,6 +107,7 @@ impl<T: Payload> Table<T> {
     }
 
     /// Puts the session under its key; with `add` false, only in place of another. Lock-free.
+    #[inline]
     pub(crate) fn insert<'g>(
         &self,
         hash: Hash,
@@ -137,6 +140,7 @@ impl<T: Payload> Table<T> {
     }
 
     /// Removes the session under `key` if `accept` agrees; of concurrent callers one gets it. Lock-free.
+    #[inline]
     pub(crate) fn unlink_key<'g, R>(
         &self,
         hash: Hash,
@@ -264,6 +268,7 @@ impl<'g, T: Payload> Unlinked<'g, T> {
     /// # Safety
     ///
     /// `entry` was just unlinked from a table of sessions of `T`, for the caller alone.
+    #[inline]
     unsafe fn retire(entry: Entry<'g>, guard: &'g Guard) -> Self {
         let release = if entry.header().is_forward() { release_forward::<T> } else { release_own::<T> };
         // SAFETY: the caller unlinked the entry, which includes rule R1, so this is its one retirement; `release` fits

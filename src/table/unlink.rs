@@ -10,6 +10,7 @@ use crate::sync::{Ordering, Rule, is_broken};
 impl RawTable {
     /// Removes the entry under `key` if `accept` agrees, and hands it to the one caller that removed it, to retire.
     /// `accept`'s refusal is passed on.
+    #[inline]
     pub(super) fn unlink_key<'g, R>(
         &self,
         hash: Hash,
@@ -29,6 +30,7 @@ impl RawTable {
     }
 
     /// Removes exactly the entry that was seen; `None` when its slot has changed since.
+    #[inline]
     pub(super) fn unlink<'g>(&self, seen: Seen<'g>) -> Option<Entry<'g>> {
         let entry = seen.entry();
         let seq = entry.header().seq();

@@ -3,7 +3,7 @@
 use super::bucket::SLOTS;
 use super::slot::Slot;
 
-/// One bit for each slot whose word has this tag; slots that are not live may have theirs too.
+/// One bit for each slot whose word has this tag, be it live, frozen or empty.
 #[cfg(all(target_arch = "x86_64", not(miri), not(fuzzing), not(resumption_loom)))]
 #[inline(always)]
 pub(super) fn candidates(slots: &[Slot; SLOTS], tag: u16) -> u32 {
@@ -41,7 +41,7 @@ pub(super) fn candidates(slots: &[Slot; SLOTS], tag: u16) -> u32 {
 pub(super) fn candidates(slots: &[Slot; SLOTS], tag: u16) -> u32 {
     use super::slot::SlotWord;
     use crate::sync::Ordering;
-    let bit = |(i, slot): (usize, &Slot)| u32::from(SlotWord(slot.load(Ordering::Relaxed)).has_tag(tag)) << i;
+    let bit = |(i, slot): (usize, &Slot)| u32::from(SlotWord(slot.load(Ordering::Relaxed)).tag() == tag) << i;
     slots.iter().enumerate().map(bit).fold(0, |mask, bit| mask | bit)
 }
 
