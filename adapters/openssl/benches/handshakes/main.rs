@@ -15,7 +15,7 @@ mod common;
 mod peers;
 
 use openssl::ssl::SslContextRef;
-use peers::{Client, Kind, SAMPLE_LIFE, Server, now};
+use peers::{Client, Kind, SAMPLE_LIFE, Server, now, processor_time};
 use std::mem::MaybeUninit;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,8 +70,10 @@ fn main() {
 
 /// What a round has come to, of all threads together.
 struct Rate {
+    /// Handshakes a second.
     per_second: f64,
-    /// Microseconds of a handshake that were spent in the server, and not in the client.
+    /// Processor time of a handshake in microseconds: of both ends, and of the server alone.
+    both: f64,
     server: f64,
 }
 
@@ -87,32 +89,37 @@ fn resumed_handshakes(scale: &Scale) {
         assert!(server.sessions() >= scale.live, "none is lost");
     }
     println!("\nresumed handshakes, {} live sessions, {} rounds each", scale.live, scale.rounds);
-    println!("{:<28}{:>14}{:>22}", "", "per second", "server alone, µs each");
+    println!("{:<28}{:>14}{:>26}{:>14}", "", "per second", "µs of processor time each", "server alone");
+    let of = |rates: &[Rate], part: fn(&Rate) -> f64| median(rates.iter().map(part).collect());
     for (server, rates) in servers.iter().zip(&rates) {
-        let of = |part: fn(&Rate) -> f64| median(rates.iter().map(part).collect());
-        println!("{:<28}{:>14.0}{:>22.1}", server.name(), of(|rate| rate.per_second), of(|rate| rate.server));
+        print!("{:<28}{:>14.0}", server.name(), of(rates, |rate| rate.per_second));
+        println!("{:>26.1}{:>14.1}", of(rates, |rate| rate.both), of(rates, |rate| rate.server));
     }
-    // Above 1 means that ours is better, in both columns.
-    let pairs = || rates[0].iter().zip(&rates[1]);
-    let throughput: Vec<f64> = pairs().map(|(theirs, ours)| ours.per_second / theirs.per_second).collect();
-    let server: Vec<f64> = pairs().map(|(theirs, ours)| theirs.server / ours.server).collect();
-    println!("{:<28}{:>14.3}{:>22.3}", "ratio, median of pairs", median(throughput.clone()), median(server));
-    let ends = throughput.iter().fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
-    println!("{:<28}{:>14}", "lowest and highest", format!("{:.2} {:.2}", ends.0, ends.1));
+    // Above 1 means that ours is better.
+    let ratios = |ratio: fn(&Rate, &Rate) -> f64| {
+        let mut ratios: Vec<f64> =
+            rates[0].iter().zip(&rates[1]).map(|(theirs, ours)| ratio(theirs, ours)).collect();
+        ratios.sort_by(f64::total_cmp);
+        format!("{:.2} ({:.2} {:.2})", median(ratios.clone()), ratios[0], ratios[ratios.len() - 1])
+    };
+    print!("{:<22}{:>20}", "ratio of pairs", ratios(|theirs, ours| ours.per_second / theirs.per_second));
+    print!("{:>26}", ratios(|theirs, ours| theirs.both / ours.both));
+    println!("{:>20}", ratios(|theirs, ours| theirs.server / ours.server));
 }
 
 fn throughput(server: &Server, scale: &Scale) -> Rate {
     let stop = AtomicBool::new(false);
     let run = |seed| {
         let (mut client, mut random) = (Client::of(server), fastrand::Rng::with_seed(seed));
-        let (mut count, mut spent, start) = (0_u64, Duration::ZERO, Instant::now());
+        let (mut count, mut spent) = (0_u64, Duration::ZERO);
+        let (start, own) = (Instant::now(), processor_time());
         while !stop.load(Ordering::Relaxed) {
             let visit = client.resume(&server.context, random.u64(..scale.live));
             assert!(visit.resumed, "all of them are live");
             spent += visit.server;
             count += 1;
         }
-        (count, spent, start.elapsed())
+        (count, start.elapsed(), processor_time() - own, spent)
     };
     let results: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS as u64).map(|seed| scope.spawn(move || run(seed))).collect();
@@ -121,9 +128,12 @@ fn throughput(server: &Server, scale: &Scale) -> Rate {
         threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
     });
     let count: u64 = results.iter().map(|(count, ..)| count).sum();
-    let spent: f64 = results.iter().map(|(_, spent, _)| spent.as_secs_f64()).sum();
-    let per_second = results.iter().map(|(count, _, wall)| *count as f64 / wall.as_secs_f64()).sum();
-    Rate { per_second, server: spent * 1e6 / count as f64 }
+    let each = |total: Duration| total.as_secs_f64() * 1e6 / count as f64;
+    Rate {
+        per_second: results.iter().map(|(count, wall, ..)| *count as f64 / wall.as_secs_f64()).sum(),
+        both: each(results.iter().map(|(_, _, own, _)| *own).sum()),
+        server: each(results.iter().map(|(.., spent)| *spent).sum()),
+    }
 }
 
 /// What the handshakes of one thread have shown in a window.
@@ -231,14 +241,6 @@ fn watch(server: &Server, scale: &Scale) -> ([Longest; THREADS], u64) {
 
 fn visit(client: &mut Client, server: &SslContextRef, resumes: bool, number: u64) -> peers::Visit {
     if resumes { client.resume(server, number) } else { client.start(server) }
-}
-
-/// What this thread has used.
-fn processor_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the argument points to one such value.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).expect("less than a second"))
 }
 
 /// How often this thread has gone to sleep of its own accord.
