@@ -6,9 +6,11 @@ use common::{Client, Open, Removals, TLS12, TLS13, cache, cache_of, caching, ser
 use openssl::ssl::{ClientHelloResponse, ShutdownState, SslContext, SslContextRef, SslSession};
 use resumption::{RemoveReason, Secret, SessionContext, SessionKey};
 use resumption_openssl::{OpensslCounters, SelectError, ServerSessions, select_context};
+use std::cell::RefCell;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 fn open(client: &Client, server: &SslContextRef, offer: Option<&common::Offer>) -> Open {
     let mut open = client.try_visit("a.example", server, offer).expect("they accept each other");
@@ -259,4 +261,22 @@ fn a_context_with_another_cache_is_not_selected() {
         drop(connection);
         assert!(first_cache.is_empty());
     }
+}
+
+#[test]
+fn a_context_may_end_with_its_thread() {
+    thread_local! {
+        static LAST: RefCell<Option<SslContext>> = const { RefCell::new(None) };
+    }
+    let removals = Removals::default();
+    let of_thread = removals.clone();
+    let thread = thread::spawn(move || {
+        // What is first used is last destroyed: the engine's own part of this thread goes before the context does.
+        LAST.set(None);
+        let server = server(&cache_of(of_thread.of(SessionContext::builder())));
+        Client::new(TLS12).visit(&server, None);
+        LAST.set(Some(server));
+    });
+    thread.join().expect("it ends in peace");
+    assert_eq!(removals.take(), [RemoveReason::ContextDropped]);
 }
