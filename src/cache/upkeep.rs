@@ -33,7 +33,7 @@ impl<T: Payload> Cache<T> {
         guard: &Guard,
     ) -> (Progress, usize) {
         let mut removed = 0;
-        let announce = |visits: &[(u64, u64)]| self.table.prefetch_hashes(visits, guard);
+        let announce = |visits: &[(u64, u64)]| self.table.prefetch_hashes(visits, now, guard);
         let progress = self.wheel.advance(now.ticks(), budget, announce, |opening, first, last| {
             1 + self.reap_hashes((Hash(first), Hash(last)), now, opening, &mut removed, departures, guard)
         });
@@ -57,8 +57,9 @@ impl<T: Payload> Cache<T> {
                 looked_at += 1;
                 let expiry = member.header().expires_at();
                 if now <= expiry {
-                    let hash = self.table.hash(&member.session().id());
-                    let _ = opening.refile(hash.0, wheel::death(expiry.ticks()));
+                    // Of an entry that is not between these hashes, though in their bucket, an older filing stands.
+                    let hash = || self.table.hash(&member.session().id()).0;
+                    let _ = opening.refile((first.0, last.0), hash, wheel::death(expiry.ticks()));
                 } else if self.remove_member(member, RemoveReason::Expired, departures, guard) {
                     *removed += 1;
                 } else {

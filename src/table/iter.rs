@@ -3,8 +3,9 @@
 use super::array::Array;
 use super::bucket::Line;
 use super::prefetch::prefetch;
-use super::raw::{RawTable, Seen};
+use super::raw::{Entry, RawTable, Seen};
 use super::slot::{ControlWord, SlotWord};
+use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::session::Header;
 use crate::sync::Ordering;
@@ -49,8 +50,9 @@ impl RawTable {
         }
     }
 
-    /// Loads the root lines of these intervals of hashes together, and then the headers that they point to.
-    pub(super) fn prefetch_hashes(&self, intervals: &[(u64, u64)], guard: &Guard) {
+    /// Loads the root lines of these intervals of hashes together, then of what they point to the part that says when it
+    /// dies, and then the rest of what is dead at `now`.
+    pub(super) fn prefetch_hashes(&self, intervals: &[(u64, u64)], now: Timestamp, guard: &Guard) {
         let array = self.array(guard);
         let roots = || {
             let buckets = |&(first, last): &(u64, u64)| {
@@ -60,7 +62,8 @@ impl RawTable {
             intervals.iter().flat_map(buckets).map(|bucket| array.root(bucket))
         };
         roots().for_each(|root| prefetch(root));
-        roots().for_each(prefetch_entries);
+        roots().for_each(prefetch_marks);
+        roots().for_each(|root| prefetch_dead(root, now, guard));
     }
 
     /// Walks the buckets from `from` on, over the end and on from the start, while `open` says so of what was seen and of
@@ -129,19 +132,6 @@ impl RawTable {
     }
 }
 
-/// Loads the headers that a line points to.
-#[inline]
-fn prefetch_entries(line: &Line) {
-    for slot in line.slots() {
-        let word = SlotWord(slot.load(Ordering::Relaxed));
-        // No branch: which slots are live is random.
-        let nothing = std::ptr::from_ref(slot).cast::<u8>();
-        let header = if word.is_live() { word.entry().as_ptr().cast_const().cast() } else { nothing };
-        prefetch(header);
-        prefetch(header.wrapping_add(Header::READ_LAST));
-    }
-}
-
 /// Loads of each header that a line points to the part that says how long it stays.
 #[inline]
 fn prefetch_marks(line: &Line) {
@@ -149,5 +139,24 @@ fn prefetch_marks(line: &Line) {
         let word = SlotWord(slot.load(Ordering::Relaxed));
         let nothing = std::ptr::from_ref(slot).cast();
         prefetch(if word.is_live() { Header::mark_of(word.entry().as_ptr()) } else { nothing });
+    }
+}
+
+/// Loads the rest of each header that a line points to and that is dead.
+#[inline]
+fn prefetch_dead(line: &Line, now: Timestamp, _guard: &Guard) {
+    for slot in line.slots() {
+        // Acquire: as in `find`, pairs with the AcqRel that filled the slot.
+        let word = SlotWord(slot.load(Ordering::Acquire));
+        if word.is_live() {
+            // SAFETY: the word is live and was read from the table's slot under the guard.
+            let entry: Entry<'_> = unsafe { Entry::new(word.entry()) };
+            if now > entry.header().expires_at() {
+                let header = entry.pointer().as_ptr();
+                // The counts are before it.
+                prefetch(header.wrapping_byte_sub(1));
+                prefetch(header.wrapping_byte_add(Header::READ_LAST));
+            }
+        }
     }
 }

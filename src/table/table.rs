@@ -4,6 +4,7 @@ use super::forward::Forward;
 use super::insert::RawInsert;
 use super::raw::{Entry, Hash, Miss, OutOfMemory, RawTable, Seen};
 use super::slot::SlotWord;
+use crate::clock::Timestamp;
 use crate::epoch::{self, Guard};
 use crate::session::{Header, Membership, Payload, Session, SessionId, SessionKey};
 use ahash::RandomState;
@@ -197,8 +198,8 @@ impl<T: Payload> Table<T> {
     }
 
     /// Starts to load what visits of these intervals of hashes will need.
-    pub(crate) fn prefetch_hashes(&self, intervals: &[(u64, u64)], guard: &Guard) {
-        self.raw.prefetch_hashes(intervals, guard);
+    pub(crate) fn prefetch_hashes(&self, intervals: &[(u64, u64)], now: Timestamp, guard: &Guard) {
+        self.raw.prefetch_hashes(intervals, now, guard);
     }
 }
 

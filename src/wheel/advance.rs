@@ -40,11 +40,11 @@ pub(crate) struct Opening<'w> {
 }
 
 impl Opening<'_> {
-    /// Files an entry that the visitor found. As [`Wheel::schedule`] with the `now` of the advance, and much cheaper:
+    /// Files an entry that the visitor of `hashes` found. As [`Wheel::schedule`] with the `now` of the advance, and much cheaper:
     /// nobody opens a slot while a visitor runs, so nothing has to be confirmed.
     #[inline]
-    pub(crate) fn refile(&self, hash: u64, death: u32) -> Scheduled {
-        self.wheel.refile(hash, death, self.now)
+    pub(crate) fn refile(&self, hashes: Hashes, hash: impl FnOnce() -> u64, death: u32) -> Scheduled {
+        self.wheel.refile(hashes, hash, death, self.now)
     }
 }
 

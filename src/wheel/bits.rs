@@ -29,6 +29,12 @@ pub(super) struct Mark<'b> {
     bit: u64,
 }
 
+impl PartialEq for Mark<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.word, other.word) && self.bit == other.bit
+    }
+}
+
 impl Mark<'_> {
     /// Sets the bit. Writes only when it is not set: in a busy wheel it nearly always is.
     #[inline]

@@ -31,7 +31,11 @@ impl FuzzWheel {
             |opening, first, last| {
                 let stay = visit(first, last);
                 for &(hash, death) in &stay {
-                    assert_eq!(opening.refile(hash, death), Scheduled::Filed, "what stays is not dead");
+                    assert_eq!(
+                        opening.refile((first, last), || hash, death),
+                        Scheduled::Filed,
+                        "what stays is not dead"
+                    );
                 }
                 1 + stay.len()
             },

@@ -55,7 +55,10 @@ impl ModelWheel {
                 death if death <= now => {
                     entry.swap(NOBODY, Ordering::AcqRel);
                 }
-                death => assert_eq!(opening.refile(*hash, death), Scheduled::Filed),
+                death => assert_eq!(
+                    opening.refile((*hashes.start(), *hashes.end()), || *hash, death),
+                    Scheduled::Filed
+                ),
             }
         }
         1

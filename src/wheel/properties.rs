@@ -97,7 +97,7 @@ impl World {
                     }
                     last_cost += 1;
                     if death > now {
-                        assert_eq!(opening.refile(*hash, *death), Scheduled::Filed);
+                        assert_eq!(opening.refile((first, last), || *hash, *death), Scheduled::Filed);
                     } else {
                         forget(model, (*hash, *death));
                     }
@@ -192,7 +192,7 @@ fn visit(entries: &[Shared], opening: &Opening<'_>, now: u32, first: u64, last: 
             death if death <= now => {
                 _ = entry.compare_exchange(death, 0, Ordering::AcqRel, Ordering::Relaxed)
             }
-            death => assert_eq!(opening.refile(*hash, death), Scheduled::Filed),
+            death => assert_eq!(opening.refile((first, last), || *hash, death), Scheduled::Filed),
         }
     }
     1

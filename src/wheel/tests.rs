@@ -202,9 +202,9 @@ fn the_last_second_but_one_is_reached() {
         u32::MAX - 2,
         ENOUGH,
         |_| {},
-        |opening, _, _| {
+        |opening, first, last| {
             visits += 1;
-            assert_eq!(opening.refile(7, u32::MAX - 1), Scheduled::Filed);
+            assert_eq!(opening.refile((first, last), || 7, u32::MAX - 1), Scheduled::Filed);
             1
         },
     );
@@ -308,12 +308,12 @@ fn a_visitor_meets_its_own_driver() {
         101,
         ENOUGH,
         |_| {},
-        |opening, _, _| {
+        |opening, first, last| {
             visits += 1;
             assert_eq!(wheel.advance(102, ENOUGH, |_| {}, |_, _, _| 0), Progress::Busy);
             assert_eq!(wheel.schedule(7, 103, 101), Scheduled::Filed);
-            assert_eq!(opening.refile(7, 104), Scheduled::Filed);
-            assert_eq!(opening.refile(7, 101), Scheduled::Due);
+            assert_eq!(opening.refile((first, last), || 7, 104), Scheduled::Filed);
+            assert_eq!(opening.refile((first, last), || 7, 101), Scheduled::Due);
             0
         },
     );

@@ -1,5 +1,6 @@
 //! The wheel: file an entry under the instant of its death.
 
+use super::advance::Hashes;
 use super::backlog::Backlog;
 use super::bits::Bits;
 use super::dial::Dial;
@@ -96,15 +97,23 @@ impl Wheel {
         }
     }
 
-    /// As `schedule`, for a visitor.
+    /// As `schedule`, for a visitor of these hashes. Most slots do not tell them apart; `hash` is asked for where one does.
     #[inline]
-    pub(super) fn refile(&self, hash: u64, death: u32, now: u32) -> Scheduled {
+    pub(super) fn refile(
+        &self,
+        (first, last): Hashes,
+        hash: impl FnOnce() -> u64,
+        death: u32,
+        now: u32,
+    ) -> Scheduled {
         if death <= now {
             return Scheduled::Due;
         }
         if death < u32::MAX {
             let (slot, _) = self.arm(death);
-            self.newest().mark(slot, hash).set();
+            let bits = self.newest();
+            let mark = bits.mark(slot, first);
+            if mark == bits.mark(slot, last) { mark } else { bits.mark(slot, hash()) }.set();
         }
         Scheduled::Filed
     }
