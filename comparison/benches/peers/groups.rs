@@ -76,6 +76,11 @@ impl Plan {
         &self.results
     }
 
+    /// Adds to what is told below the tables.
+    pub(crate) fn note(&mut self, note: String) {
+        self.results.notes.push(note);
+    }
+
     pub(crate) fn extent(&self) -> Extent {
         self.extent
     }
@@ -171,7 +176,7 @@ impl Plan {
             Box::new(shared(OnlyRead(map), workload, feeds, self.extent.turn()))
         };
         let costs = rounds(self.extent.rounds(), &mut [make(2), make(1)]);
-        self.results.notes.push(format!(
+        self.note(format!(
             "Control: {}, {} sessions, hashbrown that is only read, 2 threads against 1: {}",
             workload.name(),
             thousands(load.live.len()),
