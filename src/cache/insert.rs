@@ -27,16 +27,16 @@ pub(crate) struct Terms {
 const EVICTIONS_PER_STEP: usize = 256;
 
 impl<T: Payload> Cache<T> {
-    /// Adds a session, evicting others when there is no room.
+    /// Adds a session whose key has this hash, evicting others when there is no room.
     #[inline]
     pub(crate) fn insert(
         &self,
         session: Arc<Session<T>>,
+        hash: Hash,
         terms: Terms,
         departures: &mut Departures<T>,
         guard: &Guard,
     ) -> Result<CacheInsert<T>, AddError> {
-        let hash = self.table.hash(&session.id());
         let weight = session.header().weight();
         let mut attempt = self.table.prepare(session, terms.membership).ok_or(AddError::Address)?;
         let mut reserved = self.capacity.try_reserve(weight);

@@ -121,9 +121,12 @@ impl<T: Payload> SessionContext<T> {
         self.check_weight(&session)?;
         let mut departures = self.departures();
         let guard = self.pin();
+        // The bucket is on its way while the rest is done.
+        let hash = self.cache.hash_of(&session.key());
+        self.cache.prefetch_bucket(hash, &guard);
         // Upkeep comes first: what has expired makes room, and what is added now is not removed by the same call.
         self.upkeep(terms.now, &mut departures, &guard);
-        let inserted = self.cache.insert(session, terms, &mut departures, &guard);
+        let inserted = self.cache.insert(session, hash, terms, &mut departures, &guard);
         self.counters.add(Counter::CacheFull, departures.evicted() as u64, guard.thread());
         drop(guard);
         self.announce(departures);
