@@ -10,6 +10,7 @@ use crate::epoch::{self, Guard};
 use crate::error::CapacityError;
 use crate::session::{Payload, Session, SessionBuilder, SessionKey};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crossbeam_utils::CachePadded;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +48,9 @@ pub struct SessionContext<T: Payload> {
     // See `SessionCacheMode::to_word`.
     mode: AtomicU64,
     timeout: AtomicU64,
-    pub(super) last_upkeep: AtomicU32,
-    pub(super) removals: Removals,
+    // Both are written while others look up: on lines of their own, so that what lookups read stays where it is.
+    pub(super) last_upkeep: CachePadded<AtomicU32>,
+    pub(super) removals: CachePadded<Removals>,
 }
 
 impl<T: Payload> SessionContext<T> {
@@ -79,8 +81,8 @@ impl<T: Payload> SessionContext<T> {
             clock: builder.clock,
             mode: AtomicU64::new(builder.mode.to_word()),
             timeout: AtomicU64::new(whole_seconds(builder.timeout)),
-            last_upkeep: AtomicU32::new(0),
-            removals: Removals::new(),
+            last_upkeep: CachePadded::new(AtomicU32::new(0)),
+            removals: CachePadded::new(Removals::new()),
         }
     }
 
