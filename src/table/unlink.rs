@@ -34,7 +34,8 @@ impl RawTable {
     pub(super) fn unlink<'g>(&self, seen: Seen<'g>) -> Option<Entry<'g>> {
         let entry = seen.entry();
         let seq = entry.header().seq();
-        let empty = SlotWord::empty(if is_broken(Rule::Sequence) { seq } else { seq.wrapping_add(1) });
+        // Never 0 again: that is a slot into which a mover may still put what it copies.
+        let empty = SlotWord::empty(if is_broken(Rule::Sequence) { seq } else { seq.wrapping_add(1).max(1) });
         if is_broken(Rule::OneWinner) {
             seen.slot.store(empty.0, Ordering::Release);
             withdraw(seen.root, entry.pointer());
