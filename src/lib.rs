@@ -22,11 +22,18 @@ mod wheel;
 pub mod model {
     pub use crate::cache::ModelCapacity;
     pub use crate::connection::model::{ModelSlot, Seen};
-    pub use crate::epoch::{ModelParticipant, ModelPlace, end_of_model, with_collector};
+    pub use crate::epoch::{ModelParticipant, ModelPlace, abandon_model, end_of_model, with_collector};
     pub use crate::ledger::ModelStash;
     pub use crate::sync::imp::{Half, Rule, Weakened, break_rule, narrate, narration, weaken};
     pub use crate::table::model::ModelTable;
     pub use crate::wheel::model::ModelWheel;
+}
+
+/// How `stress` breaks a rule, to show that a sanitizer finds that out.
+#[cfg(all(resumption_planted, not(any(resumption_loom, fuzzing))))]
+#[doc(hidden)]
+pub mod planted {
+    pub use crate::sync::imp::{Rule, break_rule};
 }
 
 /// What the fuzz targets in `fuzz` need and nobody else can see.

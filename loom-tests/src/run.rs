@@ -1,7 +1,7 @@
 //! Exploring a model, and a model that must fail.
 
 use resumption::model::{
-    Rule, Weakened, break_rule, end_of_model, narrate, narration, weaken, with_collector,
+    Rule, Weakened, abandon_model, break_rule, end_of_model, narrate, narration, weaken, with_collector,
 };
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
@@ -101,6 +101,7 @@ fn try_explore(model: Model, narrated: Option<usize>) -> Result<Explored, (Strin
     match outcome {
         Ok(()) => Ok(Explored { interleavings, time: started.elapsed() }),
         Err(panic) => {
+            abandon_model();
             let what = panic.downcast_ref::<String>().map(String::as_str);
             let what = what.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a failure");
             Err((what.to_owned(), interleavings - 1))

@@ -7,7 +7,6 @@ use super::model::{ModelPin, Part, one_at_a_time};
 #[cfg(not(resumption_loom))]
 use crate::ledger::{self, Lent, Page, Retired};
 use crate::session::Header;
-#[cfg(resumption_loom)]
 use crate::sync::{Rule, is_broken};
 use crate::thread_index::ThreadIndex;
 use crossbeam_epoch::{Collector, LocalHandle};
@@ -292,6 +291,10 @@ impl Guard {
     /// `entry` is in no slot and no control word of any table (rule R1) and is retired this once; `release` may be
     /// called on it from any thread, and does not panic.
     pub(crate) unsafe fn retire(&self, entry: NonNull<Header>, release: Release) {
+        if is_broken(Rule::RetireEntry) {
+            // SAFETY: none, which is what models and sanitizers are to find out.
+            return unsafe { release(entry) };
+        }
         #[cfg(not(resumption_loom))]
         {
             // SAFETY: the caller owns the entry until it is released.
@@ -309,11 +312,6 @@ impl Guard {
                 // SAFETY: the caller's promise, as in `collect`.
                 unsafe { self.defer(move || batch.release()) };
             }
-        }
-        #[cfg(resumption_loom)]
-        if is_broken(Rule::RetireEntry) {
-            // SAFETY: none, which is what the models are to find out.
-            return unsafe { release(entry) };
         }
         #[cfg(resumption_loom)]
         if is_broken(Rule::FreeEntry) {

@@ -14,4 +14,4 @@ pub(crate) use arc_slot::ArcSlot;
 pub(crate) use guard::pin_to_drop;
 pub use guard::{Guard, idle, pin};
 #[cfg(resumption_loom)]
-pub use model::{ModelParticipant, ModelPlace, end_of_model, with_collector};
+pub use model::{ModelParticipant, ModelPlace, abandon_model, end_of_model, with_collector};

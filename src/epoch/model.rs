@@ -34,6 +34,11 @@ pub fn end_of_model() {
     }
 }
 
+/// Forgets what a model that failed has retired.
+pub fn abandon_model() {
+    std::mem::forget(UNTIL_THE_END.take());
+}
+
 /// Part of the collector, which cannot be taken apart once its model has failed: it is then left as it is.
 pub(super) struct Part<T>(std::mem::ManuallyDrop<T>);
 

@@ -7,6 +7,8 @@
 //! without the rule.
 #![forbid(unsafe_code)]
 
+#[cfg(all(any(resumption_planted, fuzzing), not(resumption_loom)))]
+mod broken;
 #[cfg(any(resumption_loom, fuzzing))]
 mod watched;
 #[cfg(any(resumption_loom, fuzzing))]
@@ -20,7 +22,7 @@ pub(crate) mod imp;
 pub(crate) mod imp;
 #[cfg(not(any(resumption_loom, fuzzing)))]
 #[path = "std.rs"]
-mod imp;
+pub(crate) mod imp;
 
 pub(crate) use imp::*;
 

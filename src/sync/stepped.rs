@@ -44,17 +44,5 @@ fn adjust(order: Ordering, _: usize) -> Ordering {
 #[inline]
 fn end(_: &'static str, _: Ordering, _: Option<Result<u64, u64>>) {}
 
-pub use super::Rule;
-
-/// The rule that is broken on purpose, plus 1, or 0.
-static BROKEN: inner::AtomicU8 = inner::AtomicU8::new(0);
-
-/// Breaks `rule` from now on, to show that a target finds that out.
-pub fn break_rule(rule: Rule) {
-    BROKEN.store(rule as u8 + 1, Ordering::Relaxed);
-}
-
-#[inline]
-pub(crate) fn is_broken(rule: Rule) -> bool {
-    BROKEN.load(Ordering::Relaxed) == rule as u8 + 1
-}
+pub(crate) use super::broken::is_broken;
+pub use super::broken::{Rule, break_rule};
