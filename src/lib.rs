@@ -68,6 +68,8 @@ pub mod docs {
     pub mod design {}
     #[doc = include_str!("../docs/guarantees.md")]
     pub mod guarantees {}
+    #[doc = include_str!("../docs/orderings.md")]
+    pub mod orderings {}
     #[doc = include_str!("../docs/operating.md")]
     pub mod operating {}
 }

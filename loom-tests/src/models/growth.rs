@@ -143,6 +143,19 @@ models! {
         assert_eq!((table.get(key), table.copies(key)), (Some(8), 1));
     }
 
+    /// Each of two threads moves one bucket, and the last makes the next array the root; a third, which has met neither,
+    /// looks up what the first has moved.
+    fn last_mover_meets_get() {
+        let (table, key) = two_growing();
+        let (other, third) = (Arc::clone(&table), Arc::clone(&table));
+        let mover = thread::spawn(move || other.move_some());
+        let reader = thread::spawn(move || third.get(key));
+        table.move_some();
+        mover.join().unwrap();
+        assert_eq!(reader.join().unwrap(), Some(7), "present throughout");
+        assert_eq!((table.buckets(), table.copies(key)), (4, 1));
+    }
+
     /// Two threads start to grow, and one of them reads: whose array it is does not matter.
     fn growth_starts_twice() {
         let table = Arc::new(ModelTable::new());
