@@ -175,18 +175,22 @@ impl From<Refusal> for Counter {
 #[derive(Default)]
 struct Block([AtomicU64; COUNTERS]);
 
-/// Threads that have a block of their own. Those beyond share one, and pay for it with an atomic addition.
+/// Threads that have a block of their own.
 const OWNERS: usize = if cfg!(resumption_loom) { 4 } else { 64 };
+
+/// Blocks that the threads beyond these share, a sixteenth of them each, and pay for with an atomic addition.
+const SHARED: usize = if cfg!(resumption_loom) { 1 } else { 16 };
 
 /// The counters of one context.
 pub(super) struct Counters {
     own: Box<[CachePadded<Block>]>,
-    shared: CachePadded<Block>,
+    shared: Box<[CachePadded<Block>]>,
 }
 
 impl Counters {
     pub(super) fn new() -> Self {
-        Self { own: (0..OWNERS).map(|_| CachePadded::default()).collect(), shared: CachePadded::default() }
+        let blocks = |count| (0..count).map(|_| CachePadded::default()).collect();
+        Self { own: blocks(OWNERS), shared: blocks(SHARED) }
     }
 
     /// Adds one to a counter, on behalf of the thread with this index.
@@ -210,14 +214,14 @@ impl Counters {
                 cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
             }
             None => {
-                self.shared.0[counter as usize].fetch_add(n, Ordering::Relaxed);
+                self.shared[thread % SHARED].0[counter as usize].fetch_add(n, Ordering::Relaxed);
             }
         }
     }
 
     pub(super) fn read(&self, number: usize) -> Stats {
         let of = |counter: Counter| {
-            let blocks = self.own.iter().chain([&self.shared]);
+            let blocks = self.own.iter().chain(&self.shared);
             blocks.fold(0, |sum: u64, b| sum.wrapping_add(b.0[counter as usize].load(Ordering::Relaxed)))
         };
         let outcomes = Outcomes {
@@ -258,14 +262,14 @@ mod tests {
     #[test]
     fn own_and_shared_blocks_add_up() {
         let counters = Counters::new();
-        for thread in [0, 63, 64, usize::MAX] {
+        for thread in [0, 63, 64, 80, usize::MAX] {
             counters.count(Counter::Hit, thread);
         }
         counters.add(Counter::CacheFull, 3, 5);
         counters.count(Counter::Accept, 1);
         counters.uncount(Counter::Accept, 2);
         let stats = counters.read(7);
-        assert_eq!((stats.number, stats.hits, stats.cache_full, stats.accept), (7, 4, 3, 0));
-        assert_eq!((stats.outcomes.total(), stats.outcomes.misses()), (4, 0));
+        assert_eq!((stats.number, stats.hits, stats.cache_full, stats.accept), (7, 5, 3, 0));
+        assert_eq!((stats.outcomes.total(), stats.outcomes.misses()), (5, 0));
     }
 }
