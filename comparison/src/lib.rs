@@ -123,20 +123,38 @@ pub fn time_together<T: Send>(states: &mut [T], run: impl Fn(&mut T, &Gate) -> S
     best.1
 }
 
+/// Keeps the calling thread on one processor, so that no two of ours share one. Where there are too few, or the system
+/// does not let us, it goes where it is put.
+fn stay_on(place: usize) {
+    #[cfg(target_os = "linux")]
+    if let Ok(allowed) = rustix::thread::sched_getaffinity(None)
+        && let Some(processor) =
+            (0..rustix::thread::CpuSet::MAX_CPU).filter(|&p| allowed.is_set(p)).nth(place)
+    {
+        let mut one = rustix::thread::CpuSet::new();
+        one.set(processor);
+        let _ = rustix::thread::sched_setaffinity(None, &one);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = place;
+}
+
 /// The time of the slowest thread without what it lost, and the most that a thread lost.
 fn one_turn<T: Send>(
     states: &mut [T],
     run: &(impl Fn(&mut T, &Gate) -> Start + Sync),
 ) -> (Duration, Duration) {
     let gate = &Gate { threads: states.len(), ready: AtomicUsize::new(0) };
-    let span = move |state: &mut T| {
+    let span = move |place: usize, state: &mut T| {
+        stay_on(place);
         let started = run(state, gate);
         let time = started.at.elapsed();
         let lost = waited().saturating_sub(started.waited).min(time);
         (time - lost, lost)
     };
     let spans: Vec<(Duration, Duration)> = thread::scope(|scope| {
-        let handles: Vec<_> = states.iter_mut().map(|state| scope.spawn(move || span(state))).collect();
+        let start = |(place, state)| scope.spawn(move || span(place, state));
+        let handles: Vec<_> = states.iter_mut().enumerate().map(start).collect();
         handles.into_iter().map(|handle| handle.join().expect("a run failed")).collect()
     });
     let time = spans.iter().map(|span| span.0).max().unwrap_or_default();

@@ -184,7 +184,9 @@ pub(crate) fn shared<'a, S: Shared>(
     turn: Duration,
 ) -> impl FnMut() -> f64 + use<'a, S> {
     // By one thread: to start several costs more than the steps that are tried.
-    let steps = fitting(turn, |steps| timed_turn(&cache, workload, &mut feeds[..1], steps));
+    let alone = fitting(turn, |steps| timed_turn(&cache, workload, &mut feeds[..1], steps));
+    // Threads that have just been started need longer to be at their speed.
+    let steps = if feeds.len() == 1 { alone } else { alone * 2 };
     move || timed_turn(&cache, workload, &mut feeds, steps)
 }
 
