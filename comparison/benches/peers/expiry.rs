@@ -61,7 +61,7 @@ pub(crate) fn run(plan: &mut Plan, sessions: usize) {
             drop($c);
         };
     }
-    peer!("RwLock<HashMap>", Locking::new(sessions, false), |c| c.len());
+    peer!("RwLock + HashMap", Locking::new(sessions, false), |c| c.len());
     peer!("dashmap", Dash::new(sessions, false), |c| c.0.len());
     peer!("papaya", Papaya::new(sessions, false), |c| c.0.len());
     peer!("scc::HashIndex", Scc::new(sessions, false), |c| c.0.len());

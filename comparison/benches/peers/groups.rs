@@ -128,7 +128,7 @@ impl Plan {
         for workload in LOOKUPS {
             self.against_ourselves(workload, &load, &ours);
         }
-        self.lookups_of::<Locking>("RwLock<HashMap>", &load, &ours);
+        self.lookups_of::<Locking>("RwLock + HashMap", &load, &ours);
         self.lookups_of::<Dash>("dashmap", &load, &ours);
         if let Some(papaya) = self.lookups_of::<Papaya>("papaya", &load, &ours) {
             self.hits("papaya, one guard", PapayaOneGuard(&papaya), &load, &ours);
@@ -236,7 +236,7 @@ impl Plan {
         (&mut map).fill(&load.by_index());
         self.against_map(Workload::Mixed, &load, &ours, &mut map);
         drop(map);
-        self.mixed_of("RwLock<HashMap>", &Locking::new(sessions, false), &load, &ours);
+        self.mixed_of("RwLock + HashMap", &Locking::new(sessions, false), &load, &ours);
         self.mixed_of("dashmap", &Dash::new(sessions, false), &load, &ours);
         self.mixed_of("papaya", &Papaya::new(sessions, false), &load, &ours);
         self.mixed_of("scc::HashIndex", &Scc::new(sessions, false), &load, &ours);
@@ -271,7 +271,7 @@ impl Plan {
                 let theirs = alone(&mut map, Workload::SingleUse, feed, self.extent.turn());
                 self.single_use_of(HASHBROWN, Box::new(theirs), &halves, room);
             }
-            self.single_use_in("RwLock<HashMap>", &Locking::new(room, false), &halves, room);
+            self.single_use_in("RwLock + HashMap", &Locking::new(room, false), &halves, room);
             self.single_use_in("dashmap", &Dash::new(room, false), &halves, room);
             self.single_use_in("papaya", &Papaya::new(room, false), &halves, room);
             self.single_use_in("scc::HashIndex", &Scc::new(room, false), &halves, room);
