@@ -7,8 +7,8 @@ use super::Outcome::{Added, Found, Removed, Replaced, Unchanged};
 use super::*;
 use crate::workload::Random;
 
-const EXACT: SessionSpec = SessionSpec { evicts: false };
-const EVICTING: SessionSpec = SessionSpec { evicts: true };
+const EXACT: SessionSpec = SessionSpec { evicts: false, expires: false };
+const EVICTING: SessionSpec = SessionSpec { evicts: true, expires: false };
 
 type Timed = (u64, u64, Call, Outcome);
 
