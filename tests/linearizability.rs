@@ -6,8 +6,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use resumption::{Added, ProtocolVersion, Session, SessionContext, SessionId, SessionIdContext, SessionKey};
+use resumption::{
+    Added, ManualClock, ProtocolVersion, Session, SessionContext, SessionId, SessionIdContext, SessionKey,
+    Timestamp,
+};
 use resumption_testkit::history::{Call, History, Log, Outcome, Recorder, SessionSpec};
 use resumption_testkit::workload::Random;
 
@@ -21,10 +25,13 @@ struct Plan {
     keys: usize,
     calls: usize,
     capacity: usize,
-    /// How a session is taken.
+    /// How a session is taken, and how it is added.
     take: fn(&Context, &SessionKey) -> Option<Arc<Session<u64>>>,
+    add: fn(&Context, Arc<Session<u64>>) -> Added<u64>,
     /// How many other sessions one more thread adds meanwhile; the calls are spread over that.
     filler: usize,
+    /// Whether sessions expire meanwhile: some live for a second, and the threads move the clock and tick.
+    expires: bool,
     /// Whether the same few session objects are added again and again, instead of a new one each time. They must not
     /// be marked then, so there are no takes, and what is removed is never the cached object itself.
     reuse: bool,
@@ -36,7 +43,9 @@ const PLAN: Plan = Plan {
     calls: 12,
     capacity: 64,
     take: |context, key| context.take(key, &SessionIdContext::EMPTY),
+    add: |context, session| context.add_session(session).expect("small enough"),
     filler: 0,
+    expires: false,
     reuse: false,
 };
 
@@ -44,6 +53,7 @@ const PLAN: Plan = Plan {
 struct Caller<'c, 'r> {
     plan: Plan,
     context: &'c Context,
+    clock: &'c ManualClock,
     shared: &'c [Vec<Arc<Session<u64>>>],
     log: KeyLog<'r>,
     random: Random,
@@ -72,6 +82,10 @@ impl<'r> Caller<'_, 'r> {
 
     fn call(&mut self) {
         let index = self.random.below(self.plan.keys as u64) as usize;
+        if self.plan.expires && self.random.chance(0.3) {
+            self.clock.advance(Duration::from_secs(1));
+            let _ = self.context.tick();
+        }
         match self.random.below(if self.plan.reuse { 6 } else { 8 }) {
             0..3 => self.add(index),
             3 => self.remove(index),
@@ -86,14 +100,16 @@ impl<'r> Caller<'_, 'r> {
             Arc::clone(&shared[self.random.below(shared.len() as u64) as usize])
         } else {
             self.next_serial += 1;
-            session(self.context, index, self.next_serial)
+            let lives = if self.plan.expires { self.random.below(3) } else { 300 };
+            let builder = self.context.session(key(index)).timeout(Duration::from_secs(lives));
+            Arc::new(builder.build(self.next_serial))
         };
         self.known[index] = Some(Arc::clone(&session));
-        self.log.call(index, Call::Add(*session.payload()), || match self.context.add_session(session) {
-            Ok(Added::Added) => Outcome::Added,
-            Ok(Added::Replaced(old)) => Outcome::Replaced(*old.payload()),
-            Ok(Added::Unchanged) => Outcome::Unchanged,
-            Err(error) => panic!("{error}"),
+        let (plan, context) = (self.plan, self.context);
+        self.log.call(index, Call::Add(*session.payload()), || match (plan.add)(context, session) {
+            Added::Added => Outcome::Added,
+            Added::Replaced(old) => Outcome::Replaced(*old.payload()),
+            Added::Unchanged => Outcome::Unchanged,
         });
     }
 
@@ -147,7 +163,9 @@ fn fill(context: &Context, count: usize, filled: &AtomicUsize) {
 }
 
 fn record(plan: Plan, seed: u64) -> History<usize, Call, Outcome> {
-    let context = Context::builder().capacity(plan.capacity).build().expect("a small table");
+    let clock = ManualClock::new(Timestamp::from_unix(1_000_000));
+    let context = Context::builder().capacity(plan.capacity).clock(clock.clone()).build();
+    let context = context.expect("a small table");
     let shared: Vec<Vec<_>> =
         (0..plan.keys).map(|index| (0..3).map(|serial| session(&context, index, serial)).collect()).collect();
     let (recorder, ready, filled) = (Recorder::new(), AtomicUsize::new(0), AtomicUsize::new(0));
@@ -156,6 +174,7 @@ fn record(plan: Plan, seed: u64) -> History<usize, Call, Outcome> {
             let caller = Caller {
                 plan,
                 context: &context,
+                clock: &clock,
                 shared: &shared,
                 log: recorder.log(thread),
                 random: Random::new(seed.wrapping_mul(1009).wrapping_add(thread as u64)),
@@ -232,6 +251,12 @@ fn a_full_cache_with_sessions_that_are_added_again() {
     );
 }
 
+#[test]
+fn sessions_that_expire_meanwhile() {
+    let spec = SessionSpec { evicts: true, expires: true };
+    check(Plan { expires: true, calls: 20, ..PLAN }, spec);
+}
+
 /// An unlimited table begins small and doubles under way; no session is lost, doubled or brought back by the move.
 #[test]
 fn a_table_that_grows() {
@@ -240,16 +265,44 @@ fn a_table_that_grows() {
     check_some(histories().div_ceil(200), Plan { reuse: true, ..plan }, SessionSpec::default());
 }
 
-/// The checker bites: a take that is made of two calls is found out.
+/// The checker bites: whether some of many histories shows that an engine is not linearizable.
+fn is_caught(plan: Plan) -> bool {
+    (0..20_000).any(|seed| record(plan, seed).check(&SessionSpec::default()).is_err())
+}
+
+/// Two threads take one session.
 #[test]
-fn a_take_in_two_steps_is_not_linearizable() {
+fn a_take_in_two_steps_is_caught() {
     let take_in_two_steps = |context: &Context, key: &SessionKey| {
         let found = context.lookup_arc(key, &SessionIdContext::EMPTY)?;
         thread::yield_now();
         context.remove_session(&found);
         Some(found)
     };
-    let plan = Plan { keys: 1, take: take_in_two_steps, ..PLAN };
-    let caught = (0..20_000).any(|seed| record(plan, seed).check(&SessionSpec::default()).is_err());
-    assert!(caught, "none of 20000 histories showed that two threads took one session");
+    assert!(is_caught(Plan { keys: 1, take: take_in_two_steps, ..PLAN }));
+}
+
+/// A key is absent for a moment while its session is replaced.
+#[test]
+fn a_replacement_in_two_steps_is_caught() {
+    let add_in_two_steps = |context: &Context, session: Arc<Session<u64>>| {
+        let old = context.take(&session.key(), &SessionIdContext::EMPTY);
+        thread::yield_now();
+        let added = context.add_session(session).expect("small enough");
+        old.map_or(added, Added::Replaced)
+    };
+    assert!(is_caught(Plan { keys: 1, add: add_in_two_steps, ..PLAN }));
+}
+
+/// A session comes back after it was taken.
+#[test]
+fn a_take_that_puts_back_is_caught() {
+    let take_and_put_back = |context: &Context, key: &SessionKey| {
+        let taken = context.take(key, &SessionIdContext::EMPTY)?;
+        thread::yield_now();
+        let again = Arc::new(context.session(*key).build(*taken.payload()));
+        context.add_session(again).expect("small enough");
+        Some(taken)
+    };
+    assert!(is_caught(Plan { keys: 1, take: take_and_put_back, ..PLAN }));
 }
