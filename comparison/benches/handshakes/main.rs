@@ -152,10 +152,10 @@ fn side<'a>(identity: &Identity, case: Case, store: Store, extent: Extent) -> Tu
 
 /// Prints a line and returns the ratio.
 fn measure(identity: &Identity, case: Case, extent: Extent) -> Spread {
-    let ours = side(identity, case, our_store(identity, case.sessions), extent);
+    let mut ours = side(identity, case, our_store(identity, case.sessions), extent);
     let own = ServerSessionMemoryCache::new(case.sessions);
-    let theirs = side(identity, case, own, extent);
-    let costs = rounds(extent.rounds(), &mut [ours, theirs]);
+    let mut theirs = side(identity, case, own, extent);
+    let costs = rounds(extent.rounds(), &mut [&mut *ours, &mut *theirs]);
     let ratio = Spread::of_ratios(&costs[0], &costs[1]);
     let a_second = |costs: &[f64]| thousands((1e9 / Spread::of(costs.to_vec()).median) as usize);
     println!(

@@ -85,7 +85,8 @@ impl Plan {
         self.extent
     }
 
-    /// Lets some ways of ours and one peer take turns.
+    /// Lets each way of ours and one peer, the last of the sides, take turns. Pair by pair: among several of ours the
+    /// peer's memory would be touched least and be the coldest.
     pub(crate) fn compare(
         &mut self,
         what: (Workload, usize, usize),
@@ -93,8 +94,11 @@ impl Plan {
         peer: &'static str,
         mut turns: Vec<Turn<'_>>,
     ) {
-        let costs = rounds(self.extent.rounds(), &mut turns);
-        self.results.add(what, ways, peer, &costs);
+        let Some(mut theirs) = turns.pop() else { return };
+        for (way, mut ours) in ways.iter().zip(turns) {
+            let costs = rounds(self.extent.rounds(), &mut [&mut *ours, &mut *theirs]);
+            self.results.add(what, *way, peer, &costs);
+        }
     }
 
     /// Whether a peer with so many sessions fits into memory; if not, says so in the notes.
@@ -155,7 +159,7 @@ impl Plan {
         let ways = ways(workload, HASHBROWN);
         let turn = self.extent.turn();
         let mut turns = self.our_turns(ways, workload, load, ours, 1);
-        let feed = Feed::of(workload, load, 1).remove(0);
+        let feed = Feed::of(workload, load, 1, 0).remove(0);
         turns.push(Box::new(alone(map, workload, feed, turn)));
         self.compare((workload, load.live.len(), 1), ways, HASHBROWN, turns);
     }
@@ -164,7 +168,9 @@ impl Plan {
     fn against_ourselves(&mut self, workload: Workload, load: &Load, ours: &Ours) {
         for &way in ways(workload, OURSELVES) {
             let mut turns = self.our_turns(&[way], workload, load, ours, 2);
-            turns.append(&mut self.our_turns(&[way], workload, load, ours, 1));
+            // From the second quarter on: the two begin with the first and the third.
+            let feeds = Feed::of(workload, load, 1, 2);
+            turns.push(our_turn(way, ours, workload, feeds, self.extent.turn()));
             self.compare((workload, load.live.len(), 2), &[way], OURSELVES, turns);
         }
     }
@@ -172,10 +178,10 @@ impl Plan {
     /// What the machine lets two threads do: those of a map that is only read, against one.
     fn control(&mut self, workload: Workload, load: &Load, map: &Unsynchronised) {
         let make = |threads| -> Turn<'_> {
-            let feeds = Feed::of(workload, load, threads);
+            let feeds = Feed::of(workload, load, threads, if threads == 1 { 2 } else { 0 });
             Box::new(shared(OnlyRead(map), workload, feeds, self.extent.turn()))
         };
-        let costs = rounds(self.extent.rounds(), &mut [make(2), make(1)]);
+        let costs = rounds(self.extent.rounds(), &mut [&mut *make(2), &mut *make(1)]);
         self.note(format!(
             "Control: {}, {} sessions, hashbrown that is only read, 2 threads against 1: {}",
             workload.name(),
@@ -192,9 +198,11 @@ impl Plan {
         ours: &'a Ours,
         threads: usize,
     ) -> Vec<Turn<'a>> {
-        let make =
-            |&way| our_turn(way, ours, workload, Feed::of(workload, load, threads), self.extent.turn());
-        ways.iter().map(make).collect()
+        let make = |(place, &way)| {
+            let feeds = Feed::of(workload, load, threads, place);
+            our_turn(way, ours, workload, feeds, self.extent.turn())
+        };
+        ways.iter().enumerate().map(make).collect()
     }
 
     /// Fills a peer and compares its lookups; returns it for more.
@@ -220,7 +228,7 @@ impl Plan {
             for threads in THREADS {
                 let ways = ways(workload, peer);
                 let mut turns = self.our_turns(ways, workload, load, ours, threads);
-                let feeds = Feed::of(workload, load, threads);
+                let feeds = Feed::of(workload, load, threads, 0);
                 turns.push(Box::new(shared(&cache, workload, feeds, self.extent.turn())));
                 self.compare((workload, load.live.len(), threads), ways, peer, turns);
             }
@@ -252,7 +260,7 @@ impl Plan {
         cache.worker().fill(&load.by_index());
         for threads in THREADS {
             let mut turns = self.our_turns(&[Way::EachPin], Workload::Mixed, load, ours, threads);
-            let feeds = Feed::of(Workload::Mixed, load, threads);
+            let feeds = Feed::of(Workload::Mixed, load, threads, 0);
             turns.push(Box::new(shared(cache, Workload::Mixed, feeds, self.extent.turn())));
             self.compare((Workload::Mixed, load.live.len(), threads), &[Way::EachPin], peer, turns);
         }
@@ -335,7 +343,7 @@ impl Plan {
         EachPin::of(&ours).worker().fill(old);
         cache.worker().fill(old);
         let mut turns = self.our_turns(&[Way::EachPin], Workload::AtCapacity, load, &ours, threads);
-        let feeds = Feed::of(Workload::AtCapacity, load, threads);
+        let feeds = Feed::of(Workload::AtCapacity, load, threads, 0);
         turns.push(Box::new(shared(cache, Workload::AtCapacity, feeds, self.extent.turn())));
         self.compare((Workload::AtCapacity, old.len(), threads), &[Way::EachPin], peer, turns);
         assert_eq!(ours.len(), old.len(), "full, and not over");

@@ -71,29 +71,25 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    /// Adds what the rounds of some ways, and of one peer after them, have cost.
+    /// Adds what the rounds of a way and a peer have cost.
     pub(crate) fn add(
         &mut self,
         (workload, sessions, threads): (Workload, usize, usize),
-        ways: &[Way],
+        way: Way,
         peer: &'static str,
         costs: &Costs,
     ) {
-        let theirs = &costs[ways.len()];
-        for (&way, ours) in ways.iter().zip(costs) {
-            let ratio = Spread::of_ratios(ours, theirs);
-            let (ours, theirs) = (Spread::of(ours.clone()).median, Spread::of(theirs.clone()).median);
-            self.rows.push(Row { workload, sessions, threads, way, peer, ours, theirs, ratio });
-        }
-        let row = &self.rows[self.rows.len() - ways.len()];
+        let ratio = Spread::of_ratios(&costs[0], &costs[1]);
+        let (ours, theirs) = (Spread::of(costs[0].clone()).median, Spread::of(costs[1].clone()).median);
         eprintln!(
-            "{:<25} {:>9} sessions, {threads} threads, against {peer:<26} {:>8} ns to {:>8} ns: {}",
+            "{:<25} {:>9} sessions, {threads} threads, {:<21} against {peer:<26} {:>8} ns to {:>8} ns: {ratio}",
             workload.name(),
             thousands(sessions),
-            figure(row.ours),
-            figure(row.theirs),
-            row.ratio
+            way.name(),
+            figure(ours),
+            figure(theirs),
         );
+        self.rows.push(Row { workload, sessions, threads, way, peer, ours, theirs, ratio });
     }
 
     fn workloads(&self) -> Vec<Workload> {

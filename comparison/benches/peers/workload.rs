@@ -54,18 +54,20 @@ pub(crate) enum Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    /// What each of `threads` threads works on.
-    pub(crate) fn of(workload: Workload, load: &'a Load, threads: usize) -> Vec<Self> {
+    /// What each of `threads` threads works on. Sides that look into the same cache begin at different `place`s, eighths
+    /// of the whole: none must find in the processor's caches what another has just looked up.
+    pub(crate) fn of(workload: Workload, load: &'a Load, threads: usize, place: usize) -> Vec<Self> {
+        let at = |length: usize, thread: usize| (length / threads * thread + length / 8 * place) % length;
         let keys = match workload {
             Workload::Isolated | Workload::Streamed => &load.keys,
             Workload::Miss => &load.absent,
             Workload::Zipf => &load.zipf,
             _ => {
                 let items = &load.live;
-                return (0..threads).map(|t| Feed::Items { items, at: items.len() / threads * t }).collect();
+                return (0..threads).map(|t| Feed::Items { items, at: at(items.len(), t) }).collect();
             }
         };
-        (0..threads).map(|t| Feed::Keys { keys, at: keys.len() / threads * t }).collect()
+        (0..threads).map(|t| Feed::Keys { keys, at: at(keys.len(), t) }).collect()
     }
 }
 
