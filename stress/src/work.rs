@@ -16,7 +16,9 @@ type Shared = Arc<Session<Canary>>;
 const HERE: SessionIdContext = SessionIdContext::EMPTY;
 const KEYS: u64 = 24;
 /// Sessions that are added at once to make a table grow.
-const CROWD: u64 = 400;
+const CROWD: u64 = if cfg!(miri) { 40 } else { 400 };
+/// Batches of calls in a thread's life. Miri takes a thousand times as long for each.
+const BATCHES: u64 = if cfg!(miri) { 1 } else { 40 };
 
 /// What all threads share: two contexts, each replaced now and then, and sessions to add again.
 pub struct Stage {
@@ -83,7 +85,7 @@ fn key(number: u64) -> SessionKey {
 pub fn run(stage: &Stage, seed: u64) -> u64 {
     let mut worker = Worker { stage, random: Random::new(seed), calls: 0 };
     let mut guard = resumption::pin();
-    for _ in 0..40 {
+    for _ in 0..BATCHES {
         let mut borrows: Vec<&Session<Canary>> = Vec::new();
         for _ in 0..1 + worker.random.below(16) {
             borrows.extend(worker.call(&guard));
