@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::eviction::{Hands, Rank};
 use crate::session::{Header, Payload};
-use crate::table::{Hash, Member};
+use crate::table::{Hash, Member, Walk};
 
 impl<T: Payload> Cache<T> {
     /// Evicts one session and returns its weight, its room still being reserved; `None` when there was nothing to evict.
@@ -18,11 +18,12 @@ impl<T: Payload> Cache<T> {
         departures: &mut Departures<T>,
         guard: &Guard,
     ) -> Option<u32> {
-        let buckets = self.table.buckets(guard);
         loop {
-            let from = self.hands.position(guard.thread()) % buckets;
+            let hand = self.hands.position(guard.thread());
             let mut window = Window { victim: None, seen: 0, keep, now };
-            let width = self.table.walk(from, guard, &mut window, Window::look_at, Window::is_open);
+            let walk = self.table.walk(hand, guard, &mut window, Window::look_at, Window::is_open);
+            // The table may have grown since the last turn; these are the buckets of this one.
+            let Walk { from, width, buckets } = walk;
             self.hands.set_position(guard.thread(), (from + width) % buckets);
             let Some((rank, victim)) = window.victim else {
                 if width == buckets {

@@ -4,6 +4,7 @@ use super::SessionContext;
 use crate::cache::{Departures, RemoveReason};
 use crate::session::{Session, SessionKey};
 use std::any::Any;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
@@ -104,16 +105,20 @@ impl FirstPanic {
         // Asserted: nothing of ours is half done while foreign code runs, and what is foreign is as if its caller had
         // been unwound.
         if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(part)) {
-            self.0.get_or_insert(payload);
+            match self.0 {
+                None => self.0 = Some(payload),
+                // Dropping it might panic again.
+                Some(_) => mem::forget(payload),
+            }
         }
     }
 
     /// Lets the first panic go on. In a thread that is unwinding already it ends here: it has been reported.
     pub(super) fn resume(self) {
-        if let Some(payload) = self.0
-            && !std::thread::panicking()
-        {
-            panic::resume_unwind(payload);
+        match self.0 {
+            Some(payload) if std::thread::panicking() => mem::forget(payload),
+            Some(payload) => panic::resume_unwind(payload),
+            None => {}
         }
     }
 }

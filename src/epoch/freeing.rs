@@ -24,6 +24,11 @@ thread_local! {
     static WAITING: ManuallyDrop<Waiting> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
+/// Whether this thread is running a destructor.
+pub(super) fn is_freeing() -> bool {
+    FREEING.get()
+}
+
 /// Runs `free`, or leaves it to the call further up the stack that is freeing already.
 pub(super) fn one_at_a_time(free: impl FnOnce() + 'static) {
     if FREEING.get() {

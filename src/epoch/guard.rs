@@ -1,13 +1,13 @@
 //! Participants and their guards.
 
 #[cfg(not(resumption_loom))]
-use super::freeing::one_at_a_time;
+use super::freeing::{is_freeing, one_at_a_time};
 #[cfg(resumption_loom)]
-use super::model::{ModelPin, Part, one_at_a_time};
+use super::model::{ModelPin, Part, is_freeing, one_at_a_time};
 #[cfg(not(resumption_loom))]
 use crate::ledger::{self, Lent, Page, Retired};
 use crate::session::Header;
-use crate::sync::{Rule, is_broken};
+use crate::sync::{Rule, fence_between_loads, is_broken};
 use crate::thread_index::ThreadIndex;
 use crossbeam_epoch::{Collector, LocalHandle};
 use std::marker::PhantomData;
@@ -28,7 +28,7 @@ impl Participant {
         let handle = COLLECTOR.register();
         #[cfg(resumption_loom)]
         let handle = Part::new(handle);
-        Self { handle, index: ManuallyDrop::new(ThreadIndex::acquire()) }
+        Self { handle, index: ManuallyDrop::new(ThreadIndex::acquire(is_unused)) }
     }
 
     #[inline]
@@ -58,13 +58,22 @@ impl Drop for Participant {
         if !cfg!(resumption_loom) {
             self.pin().flush();
         }
+        // SAFETY: taken once, here, and not used again.
+        let index = unsafe { ManuallyDrop::take(&mut self.index) };
         // A guard may outlive its participant, in another thread-local. It still writes to the page of this index, which
-        // then goes to nobody else.
-        if !self.handle.is_pinned() {
-            // SAFETY: dropped once, here, and not used again.
-            unsafe { ManuallyDrop::drop(&mut self.index) };
+        // goes to nobody else until then.
+        if self.handle.is_pinned() {
+            index.lose();
         }
     }
+}
+
+/// Whether no guard of a thread that has ended writes to the page of this index any more.
+fn is_unused(index: usize) -> bool {
+    #[cfg(not(resumption_loom))]
+    return ledger::page(index).is_none_or(Page::has_no_guards);
+    #[cfg(resumption_loom)]
+    return index != UNKNOWN_THREAD;
 }
 
 #[cfg(not(resumption_loom))]
@@ -136,7 +145,8 @@ pub(crate) fn pin_to_drop() -> Guard {
 /// Gives back what the current thread has retired, as far as other threads' guards allow.
 ///
 /// For event loops to call before they sleep: an idle thread would otherwise keep the last sessions it removed, wiped
-/// only when some thread next collects. Never blocks; does nothing useful while the current thread holds a guard.
+/// only when some thread next collects. Never blocks; does nothing useful while the current thread holds a guard. Frees
+/// some ten thousand sessions a call at most, so who has removed a million calls it again.
 pub fn idle() {
     // The epoch moves at most once per collection and has to move twice before what was just retired may go.
     for _ in 0..3 {
@@ -223,6 +233,8 @@ impl Guard {
             }
         }
         self.inner.repin();
+        // What is read from here on is read after the epoch was, which the collector leaves to the processor.
+        fence_between_loads();
     }
 
     #[cold]
@@ -237,7 +249,10 @@ impl Guard {
         if let Some(page) = self.page() {
             self.collect(page);
         }
-        self.inner.flush();
+        // A destructor that flushes leaves the freeing to whoever runs it.
+        if !is_freeing() {
+            self.inner.flush();
+        }
     }
 
     /// Does for all threads what [`flush`](Self::flush) does for one, about once a second for the whole process: of
@@ -414,7 +429,7 @@ impl Guard {
     }
 
     pub(super) fn of(inner: ModelPin) -> Self {
-        let thread = ThreadIndex::acquire().get();
+        let thread = ThreadIndex::acquire(is_unused).get();
         Self { inner, thread, repins: 0, _not_send: PhantomData }
     }
 }

@@ -103,7 +103,14 @@ impl Page {
     /// The owner has dropped a guard, not always the last it made.
     #[inline]
     pub(crate) fn unpin(&self) {
-        self.pin.store(self.pin.load(Ordering::Relaxed).wrapping_sub(GUARD), Ordering::Relaxed);
+        // Release: pairs with the Acquire in `has_no_guards`.
+        self.pin.store(self.pin.load(Ordering::Relaxed).wrapping_sub(GUARD), Ordering::Release);
+    }
+
+    /// Whether whoever owned the page has dropped its last guard.
+    pub(crate) fn has_no_guards(&self) -> bool {
+        // Acquire: pairs with the Release in `unpin`, so that the next owner sees what the last one has written.
+        self.pin.load(Ordering::Acquire).is_multiple_of(PIN)
     }
 
     /// The owner has repinned a guard, which counts if it has no other.

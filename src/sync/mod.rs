@@ -87,3 +87,14 @@ pub enum Rule {
     /// Wheel: who finds a gate closed again sees the slot as its driver left it.
     CloseReleases,
 }
+
+/// Keeps what is loaded after it from being loaded before what was loaded ahead of it, in the single order of fences.
+#[inline]
+pub(crate) fn fence_between_loads() {
+    // SeqCst: pairs with the fence behind which the collector reads the epoch for what was retired.
+    #[cfg(any(not(target_arch = "x86_64"), resumption_loom))]
+    fence(Ordering::SeqCst);
+    // This processor does no load before an earlier one; the compiler might.
+    #[cfg(all(target_arch = "x86_64", not(resumption_loom)))]
+    std::sync::atomic::compiler_fence(Ordering::SeqCst); // pairs as above
+}

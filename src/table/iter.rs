@@ -16,6 +16,13 @@ const BUCKETS_AHEAD: usize = 4;
 /// How far ahead of a walk headers are loaded: about as far as a hand goes, so that the next walk finds them.
 const WALK_AHEAD: usize = 10;
 
+/// Where a walk went: over `width` buckets from `from` on, of `buckets` there were.
+pub(crate) struct Walk {
+    pub(crate) from: usize,
+    pub(crate) width: usize,
+    pub(crate) buckets: usize,
+}
+
 impl RawTable {
     /// Calls `visit` for each live slot of part `index` of `of`, where `of` is a number of buckets the table has or had.
     ///
@@ -67,7 +74,7 @@ impl RawTable {
     }
 
     /// Walks the buckets from `from` on, over the end and on from the start, while `open` says so of what was seen and of
-    /// how many buckets that took, but over each bucket once. Returns how many it was.
+    /// how many buckets that took, but over each bucket once.
     pub(super) fn walk<'g, S>(
         &self,
         from: usize,
@@ -75,9 +82,11 @@ impl RawTable {
         state: &mut S,
         look_at: impl Fn(&mut S, Seen<'g>),
         open: impl Fn(&S, usize) -> bool,
-    ) -> usize {
+    ) -> Walk {
         let array = self.array(guard);
-        let (mut bucket, mut width) = (from % array.count(), 0);
+        let buckets = array.count();
+        let from = from % buckets;
+        let (mut bucket, mut width) = (from, 0);
         while width < array.count() && open(state, width) {
             let ahead = bucket + WALK_AHEAD;
             prefetch_marks(array.root(if ahead < array.count() { ahead } else { ahead % array.count() }));
@@ -85,7 +94,7 @@ impl RawTable {
             bucket = if bucket + 1 == array.count() { 0 } else { bucket + 1 };
             width += 1;
         }
-        width
+        Walk { from, width, buckets }
     }
 
     #[inline]

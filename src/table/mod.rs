@@ -40,5 +40,6 @@ mod unlink;
 mod vector;
 
 pub(crate) use glance::Glance;
+pub(crate) use iter::Walk;
 pub(crate) use raw::{Hash, Miss};
 pub(crate) use table::{Attempt, Insertion, Member, Table, Unlinked};

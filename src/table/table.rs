@@ -2,6 +2,7 @@
 
 use super::forward::Forward;
 use super::insert::RawInsert;
+use super::iter::Walk;
 use super::raw::{Entry, Hash, Miss, OutOfMemory, RawTable, Seen};
 use super::slot::SlotWord;
 use crate::clock::Timestamp;
@@ -174,7 +175,7 @@ impl<T: Payload> Table<T> {
     }
 
     /// Looks at the sessions of the buckets from `from` on, round the table once at most, while `open` says so, which is
-    /// told how many buckets were walked. Returns how many it was.
+    /// told how many buckets were walked.
     pub(crate) fn walk<'g, S>(
         &self,
         from: usize,
@@ -182,7 +183,7 @@ impl<T: Payload> Table<T> {
         state: &mut S,
         look_at: impl Fn(&mut S, Member<'g, T>),
         open: impl Fn(&S, usize) -> bool,
-    ) -> usize {
+    ) -> Walk {
         self.raw.walk(from, guard, state, |state, seen| look_at(state, Member::of(seen)), open)
     }
 
