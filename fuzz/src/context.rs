@@ -21,28 +21,70 @@ pub struct Program {
 /// Small numbers choose among few keys, contexts and sessions, so that actions meet each other.
 #[derive(Debug, Clone, Arbitrary)]
 pub enum Action {
-    Add { key: u8, id_context: u8, time: i8, timeout: u8, end_of_life: Option<u8> },
+    Add {
+        key: u8,
+        id_context: u8,
+        time: i8,
+        timeout: u8,
+        end_of_life: Option<u8>,
+    },
     AddAgain(u8),
     Remove(u8),
-    Lookup { key: u8, id_context: u8 },
-    LookupCounted { key: u8, id_context: u8 },
-    Take { key: u8, id_context: u8 },
-    TakeBorrowed { key: u8, id_context: u8 },
+    Lookup {
+        key: u8,
+        id_context: u8,
+    },
+    LookupCounted {
+        key: u8,
+        id_context: u8,
+    },
+    Take {
+        key: u8,
+        id_context: u8,
+    },
+    TakeBorrowed {
+        key: u8,
+        id_context: u8,
+    },
     Flush(i8),
     FlushAll,
     Purge(u8),
     SetCapacity(u8),
     Mark(u8),
     Advance(u8),
-    Mode { inside: bool, renews: bool },
+    SetBack(u8),
+    /// What the next remove callback does.
+    Inside(Inside),
+    Mode {
+        inside: bool,
+        renews: bool,
+    },
     Tick,
     ForgetBorrows,
     Parse(Vec<u8>),
 }
 
+/// A call from inside a callback.
+#[derive(Debug, Clone, Copy, Arbitrary)]
+pub enum Inside {
+    Flush(i8),
+    FlushAll,
+    Purge(u8),
+    SetCapacity(u8),
+    Tick,
+    Look,
+}
+
+/// What the callbacks saw and did.
+enum Entry {
+    Left(u64, Reason),
+    Called(Call, Seen),
+}
+
 /// The payload is on the heap, so that a sanitizer sees a read of one that was freed.
 type Payload = Vec<u8>;
-type Told = Arc<Mutex<Vec<(u64, Reason)>>>;
+type Told = Arc<Mutex<Vec<Entry>>>;
+type Next = Arc<Mutex<Option<Inside>>>;
 
 const START: u64 = 1_000_000;
 
@@ -72,20 +114,36 @@ struct Driver {
     model: Model,
     clock: ManualClock,
     told: Told,
+    inside: Next,
+    small: bool,
     sessions: Vec<(model::Session, Arc<Session<Payload>>)>,
 }
 
 impl Driver {
     fn new(capacity: usize) -> Self {
         let clock = ManualClock::new(Timestamp::from_unix(START));
-        let told = Told::default();
-        let tell = Arc::clone(&told);
+        let (told, inside) = (Told::default(), Next::default());
+        let (tell, next) = (Arc::clone(&told), Arc::clone(&inside));
         let builder = SessionContext::builder().capacity(capacity).clock(clock.clone());
         let context = builder
-            .on_remove(move |_, session, reason| lock(&tell).push((serial_of(session), reason_of(reason))))
+            .on_remove(move |context, session, reason| {
+                lock(&tell).push(Entry::Left(serial_of(session), reason_of(reason)));
+                let call = lock(&next).take();
+                if let Some(call) = call {
+                    call_inside(call, context, &tell);
+                }
+            })
             .build()
             .expect("a small table");
-        Self { context, model: Model::new(capacity), clock, told, sessions: Vec::new() }
+        Self {
+            context,
+            model: Model::new(capacity),
+            clock,
+            told,
+            inside,
+            small: capacity > 0,
+            sessions: Vec::new(),
+        }
     }
 
     /// Does one action and has it judged; returns what it borrowed.
@@ -161,6 +219,13 @@ impl Driver {
                 }
             }
             &Action::Advance(seconds) => self.clock.advance(Duration::from_secs(u64::from(seconds))),
+            &Action::SetBack(seconds) => {
+                let before = self.now().saturating_sub(u64::from(seconds));
+                self.clock.set(Timestamp::from_unix(before));
+            }
+            // A large table is swept in pieces, between which callbacks run: then a call from inside one is in the middle
+            // of the call outside.
+            &Action::Inside(call) if self.small => *lock(&self.inside) = Some(call),
             &Action::Mode { inside, renews } => {
                 let lookup =
                     if inside { SessionCacheMode::OFF } else { SessionCacheMode::NO_INTERNAL_LOOKUP };
@@ -203,9 +268,19 @@ impl Driver {
     }
 
     fn judge(&mut self, call: Call, answer: Answer) {
-        let departures = std::mem::take(&mut *lock(&self.told));
-        if let Err(disagreement) = self.model.judge(&call, self.now(), &Seen { answer, departures }) {
-            panic!("{disagreement}");
+        // The update is over when the callbacks run, so what they call comes after it.
+        let (mut departures, mut calls) = (Vec::new(), Vec::new());
+        for entry in std::mem::take(&mut *lock(&self.told)) {
+            match entry {
+                Entry::Left(serial, reason) => departures.push((serial, reason)),
+                Entry::Called(call, seen) => calls.push((call, seen)),
+            }
+        }
+        calls.insert(0, (call, Seen { answer, departures }));
+        for (call, seen) in calls {
+            if let Err(disagreement) = self.model.judge(&call, self.now(), &seen) {
+                panic!("{disagreement}");
+            }
         }
     }
 
@@ -220,8 +295,14 @@ impl Driver {
             assert_eq!(self.context.contains(&session.key()), self.model.contains(&described.key));
         }
         let now = self.now();
+        lock(&self.inside).take();
         drop(self.context);
-        let departures = std::mem::take(&mut *lock(&self.told));
+        let told = std::mem::take(&mut *lock(&self.told));
+        let departures = told.into_iter().map(|entry| match entry {
+            Entry::Left(serial, reason) => (serial, reason),
+            Entry::Called(call, _) => panic!("nobody asked for {call:?}"),
+        });
+        let departures = departures.collect();
         if let Err(disagreement) =
             self.model.judge(&Call::Drop, now, &Seen { answer: Answer::Nothing, departures })
         {
@@ -264,6 +345,45 @@ impl Driver {
     fn now(&self) -> u64 {
         self.context.now().as_unix()
     }
+}
+
+/// Calls the context from inside its callback, and notes what came of it.
+fn call_inside(call: Inside, context: &SessionContext<Payload>, told: &Told) {
+    let outer = std::mem::take(&mut *lock(told));
+    let (call, answer) = match call {
+        Inside::Flush(ahead) => {
+            let at = context.now().as_unix().saturating_add_signed(i64::from(ahead));
+            (Call::Flush(at), Answer::Count(context.flush_sessions(Timestamp::from_unix(at))))
+        }
+        Inside::FlushAll => (Call::FlushAll, Answer::Count(context.flush_all())),
+        Inside::Purge(which) => {
+            (Call::Purge(id_context_bytes(which)), Answer::Count(context.purge(&id_context_of(which))))
+        }
+        Inside::SetCapacity(capacity) => {
+            let capacity = usize::from(capacity % 12);
+            let previous = context.set_capacity(capacity).expect("a small one");
+            (Call::SetCapacity(capacity), Answer::Capacity(previous))
+        }
+        Inside::Tick => {
+            let _ = context.tick();
+            (Call::Tick, Answer::Nothing)
+        }
+        Inside::Look => {
+            let mut count = 0;
+            context.for_each(&context.pin(), |_| count += 1);
+            assert_eq!(count, context.len(), "what is counted is there");
+            assert_eq!(context.stats().number, count as u64);
+            resumption::idle();
+            (Call::Tick, Answer::Nothing)
+        }
+    };
+    let inner = std::mem::replace(&mut *lock(told), outer);
+    let departures = inner.into_iter().map(|entry| match entry {
+        Entry::Left(serial, reason) => (serial, reason),
+        Entry::Called(call, _) => panic!("nobody asked for {call:?}"),
+    });
+    let seen = Seen { answer, departures: departures.collect() };
+    lock(told).push(Entry::Called(call, seen));
 }
 
 fn serial_of(session: &Session<Payload>) -> u64 {

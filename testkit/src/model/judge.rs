@@ -123,7 +123,8 @@ impl Model {
         if takes {
             self.depart(key, Reason::Consumed, case)?;
         } else if self.renews {
-            entry.expires_at = entry.session.expiry_from(case.now);
+            // A use shortens no life: of a session whose time is to come, or after the clock was set back.
+            entry.expires_at = entry.expires_at.max(entry.session.expiry_from(case.now));
         }
         case.must_answer(&Answer::Found(Some(serial), Outcome::Hit))
     }
