@@ -35,6 +35,7 @@ impl Array {
         let layout = Layout::from_size_align(bytes, 16).map_err(|_| OutOfMemory { bytes })?;
         // SAFETY: the layout's size is not zero.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(OutOfMemory { bytes })?;
+        want_huge_pages(start, bytes);
         let padding = start.align_offset(ALIGN);
         debug_assert!(padding < ALIGN);
         // SAFETY: the padding is below the alignment, which the allocation has to spare. All-zero memory is a valid
@@ -123,6 +124,30 @@ impl Array {
     pub(super) fn bytes(&self) -> usize {
         self.count * size_of::<Line>()
     }
+}
+
+/// Asks for huge pages under these bytes, if they are many: lookups in a large table otherwise miss the processor's table of
+/// pages nearly every time, and giving its memory back takes a call that is long by the number of pages.
+#[cfg(not(resumption_loom))]
+fn want_huge_pages(start: NonNull<u8>, bytes: usize) {
+    const FEW: usize = 8 << 20;
+    #[cfg(all(target_os = "linux", not(miri)))]
+    if bytes >= FEW {
+        const PAGE: usize = 4096;
+        let unaligned = start.align_offset(PAGE);
+        let pages = (bytes - unaligned) / PAGE * PAGE;
+        // SAFETY: the pages are inside the caller's allocation, and the advice changes nothing that a program can see. A
+        // system without huge pages, or with larger pages, refuses.
+        let _ = unsafe {
+            rustix::mm::madvise(
+                start.add(unaligned).as_ptr().cast(),
+                pages,
+                rustix::mm::Advice::LinuxHugepage,
+            )
+        };
+    }
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    let _ = (start, bytes, FEW);
 }
 
 impl Drop for Array {
