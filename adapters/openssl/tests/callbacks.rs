@@ -211,6 +211,49 @@ fn what_cannot_be_decoded_is_not_resumed() {
     }
 }
 
+/// Sessions that come back altered, as from a store that somebody else can write: each visit ends in a handshake, resumed or
+/// full, or in an alert, and the next client is served.
+#[test]
+fn whatever_comes_back_the_server_goes_on() {
+    let mut random = fastrand::Rng::with_seed(7);
+    for version in [TLS12, TLS13] {
+        let cache = cache();
+        let sessions = ServerSessions::new(Arc::clone(&cache));
+        let (server, client) = (caching(server_builder(), &sessions), Client::new(version));
+        for _ in 0..150 {
+            let offer = client.visit(&server, None).sessions.swap_remove(0);
+            let mut altered = Vec::new();
+            cache.for_each(&cache.pin(), |session| {
+                let bytes = alter(session.payload().as_bytes(), &mut random);
+                let builder = cache.session(session.key()).id_context(*session.id_context());
+                altered.push(Arc::new(builder.build(Secret::from(bytes))));
+            });
+            altered
+                .into_iter()
+                .for_each(|session| drop(cache.add_session(session).expect("a small session")));
+            let _ = client.try_visit("a.example", &server, Some(&offer));
+            cache.flush_all();
+        }
+        assert!(sessions.faults() > 0, "some cannot be decoded");
+        let offer = client.visit(&server, None).sessions.swap_remove(0);
+        assert!(client.visit(&server, Some(&offer)).resumed);
+    }
+}
+
+fn alter(bytes: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut altered = bytes.to_vec();
+    for _ in 0..random.usize(1..6) {
+        let at = random.usize(..altered.len());
+        match random.u8(..4) {
+            0 => altered.truncate(at.max(1)),
+            1 => altered.insert(at, random.u8(..)),
+            2 => altered[at] ^= 1 << random.u8(..8),
+            _ => altered[at] = random.u8(..),
+        }
+    }
+    altered
+}
+
 #[test]
 fn the_counters_of_both_sides_agree() {
     for version in [TLS12, TLS13] {
