@@ -217,11 +217,6 @@ impl<T: Payload> Cache<T> {
         }
     }
 
-    /// The hash of a key.
-    pub(crate) fn hash(&self, key: &SessionKey) -> u64 {
-        self.table.hash(key.id()).0
-    }
-
     /// Why a session that is not in the table is not there.
     fn absence(&self, hash: Hash, miss: Miss) -> Refusal {
         if miss.other_version { Refusal::OtherVersion } else { self.absence_of(hash) }

@@ -54,14 +54,15 @@ impl<T: crate::Payload> SessionContext<T> {
     }
 
     /// Whether lookups may bring sessions in from outside.
-    fn asks_outside(&self) -> bool {
+    #[inline]
+    pub(super) fn asks_outside(&self) -> bool {
         self.events.on_get.is_some() || self.external.is_some()
     }
 
     /// A removal of this key begins.
     pub(super) fn begin_removal(&self, key: &SessionKey) {
         if self.asks_outside() {
-            self.removals.add(self.cache.hash(key));
+            self.removals.add(self.cache.hash_of(key));
         }
     }
 
@@ -75,7 +76,7 @@ impl<T: crate::Payload> SessionContext<T> {
     /// The outside has been told of the removal of this key: what a lookup has brought in meanwhile goes.
     fn end_removal(&self, key: &SessionKey) {
         if self.asks_outside() {
-            self.removals.add(self.cache.hash(key));
+            self.removals.add(self.cache.hash_of(key));
             self.cache.revoke_fetched(key, &self.pin());
         }
     }

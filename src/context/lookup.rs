@@ -99,7 +99,7 @@ impl<T: Payload> SessionContext<T> {
     ) -> Option<&'g Session<T>> {
         self.counters.count(Counter::Misses, guard.thread());
         let absence = self.cache.absence_of(hash);
-        if self.events.on_get.is_none() && self.external.is_none() {
+        if !self.asks_outside() {
             self.counters.count(absence.into(), guard.thread());
             return None;
         }
@@ -194,7 +194,7 @@ impl<T: Payload> SessionContext<T> {
             self.counters.count(Counter::Mode, guard.thread());
             return None;
         }
-        let hash = self.cache.hash(wanted.key);
+        let hash = self.cache.hash_of(wanted.key);
         let removals = self.removals.count(hash);
         let from_callback = self.events.on_get.as_ref().and_then(|on_get| on_get(self, wanted.key));
         let external = from_callback.is_none();

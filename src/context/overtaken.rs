@@ -19,6 +19,7 @@
 //! here when the removal begins, so that no later lookup finds it while the outside is being told.
 
 use crate::sync::{AtomicU32, Ordering, fence};
+use crate::table::Hash;
 
 /// Removals, counted by the hash of the key.
 pub(super) struct Removals([AtomicU32; CELLS]);
@@ -31,20 +32,20 @@ impl Removals {
     }
 
     /// The count for keys with this hash. (L1)
-    pub(super) fn count(&self, hash: u64) -> u32 {
+    pub(super) fn count(&self, hash: Hash) -> u32 {
         // Acquire: pairs with the Release in `add`: what is asked outside afterwards is asked after that removal.
         self.cell(hash).load(Ordering::Acquire)
     }
 
     /// Whether no removal has been counted since. (L4, L5)
-    pub(super) fn is_still(&self, hash: u64, count: u32) -> bool {
+    pub(super) fn is_still(&self, hash: Hash, count: u32) -> bool {
         // SeqCst: pairs with the fence in `add`.
         fence(Ordering::SeqCst);
         self.cell(hash).load(Ordering::Relaxed) == count
     }
 
     /// Counts a removal. (R1, R2)
-    pub(super) fn add(&self, hash: u64) {
+    pub(super) fn add(&self, hash: Hash) {
         // Release: pairs with the Acquire in `count`.
         self.cell(hash).fetch_add(1, Ordering::Release);
         // SeqCst: pairs with the fence in `is_still`.
@@ -60,7 +61,7 @@ impl Removals {
         fence(Ordering::SeqCst);
     }
 
-    fn cell(&self, hash: u64) -> &AtomicU32 {
-        &self.0[(hash >> 58) as usize % CELLS]
+    fn cell(&self, hash: Hash) -> &AtomicU32 {
+        &self.0[(hash.0 >> 58) as usize % CELLS]
     }
 }

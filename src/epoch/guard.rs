@@ -229,7 +229,7 @@ impl Guard {
         } else {
             self.repins = self.repins.wrapping_add(1);
             if self.repins.is_multiple_of(REPINS_PER_FLUSH) {
-                self.inner.flush();
+                self.free_some();
             }
         }
         self.inner.repin();
@@ -237,10 +237,13 @@ impl Guard {
         fence_between_loads();
     }
 
+    /// Hands the collector's own bag on, and frees some of what nobody can read any more; but a destructor leaves the
+    /// freeing to whoever runs it.
     #[cold]
-    #[cfg(not(resumption_loom))]
     fn free_some(&self) {
-        self.inner.flush();
+        if !is_freeing() {
+            self.inner.flush();
+        }
     }
 
     /// Hands what this thread has retired to the collector, and frees some of what nobody can read any more.
@@ -249,10 +252,7 @@ impl Guard {
         if let Some(page) = self.page() {
             self.collect(page);
         }
-        // A destructor that flushes leaves the freeing to whoever runs it.
-        if !is_freeing() {
-            self.inner.flush();
-        }
+        self.free_some();
     }
 
     /// Does for all threads what [`flush`](Self::flush) does for one, about once a second for the whole process: of
@@ -263,7 +263,7 @@ impl Guard {
             for page in ledger::pages() {
                 self.collect(page);
             }
-            self.inner.flush();
+            self.free_some();
         }
     }
 

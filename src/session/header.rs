@@ -3,7 +3,7 @@
 use super::{ProtocolVersion, SessionId, SessionIdContext, SessionKey};
 use crate::clock::Timestamp;
 use crate::sync::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, Ordering};
-use std::mem::{self, offset_of};
+use std::mem;
 
 /// The header of an entry. It is the first field of a [`Session`](super::Session), in the session's own allocation, so
 /// that a hit reads the bucket and this, and nothing else.
@@ -180,12 +180,6 @@ impl Header {
         if self.expires_at() < expiry {
             self.expiry.fetch_max(expiry.ticks(), Ordering::Relaxed);
         }
-    }
-
-    /// Where the mark of the header at this address is.
-    #[inline]
-    pub(crate) fn mark_of(header: *const Self) -> *const u8 {
-        header.wrapping_byte_add(offset_of!(Self, mark)).cast()
     }
 
     /// How often this entry was hit lately, 0 to [`MARK_MAX`](Self::MARK_MAX).

@@ -1,6 +1,5 @@
 //! Finding an entry: two dependent cache lines, no write, no retry.
 
-use super::array::Array;
 use super::bucket::Line;
 use super::raw::{Entry, Hash, Miss, RawTable, Seen};
 use super::slot::{ControlWord, SlotWord};
@@ -44,8 +43,8 @@ impl RawTable {
         if root.next().is_some() {
             return Glance::Unclear;
         }
-        fence(Ordering::Acquire); // pairs as in `find`
-        // Acquire: pairs as in `find`.
+        fence(Ordering::Acquire); // pairs as in `find_anywhere`
+        // Acquire: pairs as in `find_anywhere`.
         if ControlWord(root.control().load(Ordering::Acquire)).is_leaving() {
             return Glance::Unclear;
         }
@@ -67,44 +66,13 @@ impl RawTable {
         }
     }
 
-    /// As `find`, in every line of the bucket.
+    /// As `find`, in every line of the bucket, and of those that it has moved to: at most a bucket's work for each, whatever
+    /// others do.
     fn find_anywhere<'g>(&self, hash: Hash, key: &SessionKey, guard: &'g Guard) -> Result<Seen<'g>, Miss> {
-        let array = self.array(guard);
-        let root = array.root_of(hash.0);
-        let mut miss = Miss { other_version: false };
-        let mut line = root;
+        let mut array = self.array(guard);
         loop {
-            if let Some(seen) = find_in_line(root, line, hash, key, &mut miss) {
-                return Ok(seen);
-            }
-            match line.next() {
-                None => break,
-                Some(next) => line = next,
-            }
-        }
-        // Acquire: if a slot was read frozen, this pairs with the AcqRel that froze it, before which the control word
-        // was frozen; so that the load below says so. If none was, the bucket was whole when its slots were read.
-        fence(Ordering::Acquire);
-        // Acquire: pairs with the AcqRel that froze the word, before which the next array was installed.
-        if ControlWord(root.control().load(Ordering::Acquire)).is_leaving() {
-            return self.find_moved(array, hash, key, guard);
-        }
-        Err(miss)
-    }
-
-    /// Goes on in the next array, after moving this one's bucket there: at most a bucket's work, whatever others do.
-    #[cold]
-    fn find_moved<'g>(
-        &self,
-        mut array: &'g Array,
-        hash: Hash,
-        key: &SessionKey,
-        guard: &'g Guard,
-    ) -> Result<Seen<'g>, Miss> {
-        let mut miss = Miss { other_version: false };
-        loop {
-            array = self.move_bucket(array, array.index_of(hash.0), guard);
             let root = array.root_of(hash.0);
+            let mut miss = Miss { other_version: false };
             let mut line = Some(root);
             while let Some(at) = line {
                 if let Some(seen) = find_in_line(root, at, hash, key, &mut miss) {
@@ -112,11 +80,14 @@ impl RawTable {
                 }
                 line = at.next();
             }
-            fence(Ordering::Acquire); // pairs as in `find`
-            // Acquire: pairs as in `find`.
+            // Acquire: if a slot was read frozen, this pairs with the AcqRel that froze it, before which the control word
+            // was frozen; so that the load below says so. If none was, the bucket was whole when its slots were read.
+            fence(Ordering::Acquire);
+            // Acquire: pairs with the AcqRel that froze the word, before which the next array was installed.
             if !ControlWord(root.control().load(Ordering::Acquire)).is_leaving() {
                 return Err(miss);
             }
+            array = self.move_bucket(array, array.index_of(hash.0), guard);
         }
     }
 }

@@ -87,11 +87,11 @@ impl RawTable {
         let buckets = array.count();
         let from = from % buckets;
         let (mut bucket, mut width) = (from, 0);
-        while width < array.count() && open(state, width) {
+        while width < buckets && open(state, width) {
             let ahead = bucket + WALK_AHEAD;
-            prefetch_marks(array.root(if ahead < array.count() { ahead } else { ahead % array.count() }));
+            prefetch_marks(array.root(if ahead < buckets { ahead } else { ahead % buckets }));
             self.visit_bucket(array, bucket, guard, &mut |seen| look_at(state, seen));
-            bucket = if bucket + 1 == array.count() { 0 } else { bucket + 1 };
+            bucket = if bucket + 1 == buckets { 0 } else { bucket + 1 };
             width += 1;
         }
         Walk { from, width, buckets }
@@ -146,8 +146,10 @@ impl RawTable {
 fn prefetch_marks(line: &Line) {
     for slot in line.slots() {
         let word = SlotWord(slot.load(Ordering::Relaxed));
-        let nothing = std::ptr::from_ref(slot).cast();
-        prefetch(if word.is_live() { Header::mark_of(word.entry().as_ptr()) } else { nothing });
+        let nothing = std::ptr::from_ref(slot).cast::<u8>();
+        let header =
+            |word: SlotWord| word.entry().as_ptr().wrapping_byte_add(Header::READ_FIRST).cast_const().cast();
+        prefetch(if word.is_live() { header(word) } else { nothing });
     }
 }
 
