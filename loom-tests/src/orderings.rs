@@ -13,7 +13,9 @@ pub struct Site {
     pub step: (String, usize),
     /// Its name.
     pub ordering: String,
-    /// Line and column of the name of the function that is called with it, from 1.
+    /// The function that is called with it: `load`, `fence` and so on.
+    pub callee: String,
+    /// Line and column of its name, from 1.
     pub at: (u32, u32),
     /// 0, or 1 for the ordering of a failed compare-and-swap.
     pub argument: usize,
@@ -50,16 +52,19 @@ pub struct Row {
 impl Site {
     /// The halves that can be taken from it.
     pub fn halves(&self) -> &'static [Half] {
-        match self.ordering.as_str() {
-            "Acquire" => &[Half::Acquire],
-            "Release" => &[Half::Release],
-            "SeqCst" => &[Half::Total],
+        match (self.ordering.as_str(), self.callee.as_str()) {
+            ("SeqCst", "fence") => &[Half::Total],
+            ("Acquire", _) | ("SeqCst", "load") => &[Half::Acquire],
+            ("Release", _) | ("SeqCst", "store") => &[Half::Release],
+            _ if self.argument == 1 => &[Half::Acquire],
             _ => &[Half::Acquire, Half::Release],
         }
     }
 
     /// This ordering without one half.
     pub fn without(&self, half: Half) -> Weakened {
+        let is_one = self.ordering == "SeqCst" && half != Half::Total && self.halves().len() == 1;
+        let half = if is_one { Half::Only } else { half };
         Weakened { file: format!("src/{}", self.file), at: self.at, argument: self.argument, half }
     }
 }
@@ -187,6 +192,7 @@ pub fn sites_in(file: &str, source: &str) -> Vec<Site> {
             file: file.to_owned(),
             step: (function, before + 1),
             ordering,
+            callee: text[callee..open].to_owned(),
             at: (line as u32 + 1, column as u32 + 1),
             argument: text[open..start].matches(NAME).count(),
         });
@@ -278,7 +284,7 @@ fn find(x: &A) {
 }
 #[cfg(resumption_loom)]
 fn model() { x.load(Ordering::Acquire); }
-fn other() { fence(Ordering::SeqCst); }
+fn other() { fence(Ordering::SeqCst); x.load(Ordering::SeqCst); }
 #[cfg(test)]
 mod tests { fn t() { x.load(Ordering::SeqCst); } }
 "#;
@@ -290,6 +296,7 @@ mod tests { fn t() { x.load(Ordering::SeqCst); } }
 | a.rs | `find` 2 | AcqRel | the load in `find` | `one` | nothing to publish |
 | a.rs | `find` 3 | Acquire | the load in `find` | `one` | – |
 | a.rs | `other` 1 | SeqCst | itself | `two` | – |
+| a.rs | `other` 2 | SeqCst | the fence in `other` | `two` | – |
 ";
 
     #[test]
@@ -306,7 +313,14 @@ mod tests { fn t() { x.load(Ordering::SeqCst); } }
                 ("find", 2, "AcqRel", (6, 7), 0),
                 ("find", 3, "Acquire", (6, 7), 1),
                 ("other", 1, "SeqCst", (12, 14), 0),
+                ("other", 2, "SeqCst", (12, 41), 0),
             ]
+        );
+        let lost: Vec<_> =
+            found.iter().flat_map(|site| site.halves().iter().map(|half| site.without(*half).half)).collect();
+        assert_eq!(
+            lost,
+            [Half::Acquire, Half::Acquire, Half::Release, Half::Acquire, Half::Total, Half::Only]
         );
     }
 
@@ -319,7 +333,7 @@ mod tests { fn t() { x.load(Ordering::SeqCst); } }
     fn whatever_does_not_agree_is_found() {
         let planted = [
             ("| a.rs | `find` 1 | Acquire | the swap in `put` | `one` | – |\n", "", "no row for Acquire"),
-            ("`other` 1", "`other` 2", "no such ordering"),
+            ("`other` 2", "`other` 3", "no such ordering"),
             ("| SeqCst | itself", "| AcqRel | itself", "the row says AcqRel"),
             ("| nothing to publish |", "| – |", "without Release"),
             ("| itself |", "| |", "no partner"),

@@ -1,6 +1,6 @@
 //! The account of room: a bound that holds, in sessions and, if asked for, in bytes.
 
-use crate::sync::{AtomicUsize, Ordering, Rule, fence, is_broken};
+use crate::sync::{AtomicUsize, Ordering, Rule, fence_in_models, is_broken};
 use crossbeam_utils::CachePadded;
 
 /// The largest capacity in sessions: what a table's 48-bit addresses leave room for, by far.
@@ -10,8 +10,11 @@ pub(crate) const MAX_CAPACITY: usize = 1 << 36;
 ///
 /// An insert reserves room before it touches the table, so the table never holds more than was reserved. A thread that
 /// finds no room evicts and passes the victim's room on; one that finds nothing to evict, since all room is held by
-/// inserts under way, goes over by its one session, and every insert settles what is over once it is done. All accesses
-/// are relaxed but for a fence: they bound how much there is, and order nothing else.
+/// inserts under way, goes over by its one session, and every insert settles what is over once it is done.
+///
+/// What counts, sets a limit or claims, and the looks at these in `exceeds`, are sequentially consistent: of two threads
+/// that each change one word and then look at the other's, the second in that order sees the first's change. On x86-64 that
+/// costs nothing, where a fence would cost as much as the insert's compare-and-swaps. Nothing else is ordered by them.
 pub(crate) struct Capacity {
     limit: AtomicUsize,
     byte_limit: Option<AtomicUsize>,
@@ -48,7 +51,8 @@ impl Capacity {
 
     /// Sets the capacity in sessions and returns the previous one.
     pub(crate) fn set_limit(&self, limit: usize) -> usize {
-        self.limit.swap(limit, Ordering::Relaxed)
+        // SeqCst: pairs with the loads in `exceeds`.
+        self.limit.swap(limit, Ordering::SeqCst)
     }
 
     /// The capacity in bytes, if bytes are counted.
@@ -58,7 +62,8 @@ impl Capacity {
 
     /// Sets the capacity in bytes and returns the previous one; `None` when bytes are not counted.
     pub(crate) fn set_byte_limit(&self, limit: usize) -> Option<usize> {
-        self.byte_limit.as_ref().map(|old| old.swap(limit, Ordering::Relaxed))
+        // SeqCst: pairs with the loads in `bytes_exceed`.
+        self.byte_limit.as_ref().map(|old| old.swap(limit, Ordering::SeqCst))
     }
 
     /// Sessions in the cache, with those on their way in.
@@ -75,29 +80,30 @@ impl Capacity {
     /// A replace in a full cache counts the new session's bytes when it is in; if it is taken before that, the sum is below
     /// zero for that instant.
     fn bytes_used(&self) -> usize {
-        let bytes = self.used.bytes.load(Ordering::Relaxed);
+        // SeqCst: pairs with what counts bytes, as `bytes_over` says.
+        let bytes = self.used.bytes.load(Ordering::SeqCst);
         if bytes > isize::MAX as usize { 0 } else { bytes }
     }
 
+    /// The most sessions that the limit allows.
     #[inline]
     fn most(&self) -> usize {
-        match self.limit() {
-            0 => usize::MAX,
-            limit => limit,
-        }
+        // SeqCst: pairs with the swap in `set_limit`.
+        most(self.limit.load(Ordering::SeqCst))
     }
 
     #[inline]
     fn bytes_over(&self, weight: u32) -> bool {
         self.byte_limit.as_ref().is_some_and(|limit| {
-            self.bytes_used().saturating_add(weight as usize) > limit.load(Ordering::Relaxed)
+            // SeqCst: pairs with the swap in `set_byte_limit`.
+            self.bytes_used().saturating_add(weight as usize) > limit.load(Ordering::SeqCst)
         })
     }
 
     /// Reserves room for a session of this weight; `false` when there is none.
     #[inline]
     pub(crate) fn try_reserve(&self, weight: u32) -> bool {
-        if self.count() >= self.most() || self.bytes_over(weight) {
+        if self.count() >= most(self.limit()) || self.bytes_over(weight) {
             return false;
         }
         // Not a compare-and-swap: threads that pass the check together may go over by one each, and settle afterwards.
@@ -108,9 +114,11 @@ impl Capacity {
     /// Reserves room whether or not there is any.
     #[inline]
     pub(crate) fn overdraw(&self, weight: u32) {
-        self.used.sessions.fetch_add(1, Ordering::Relaxed);
+        // SeqCst: pairs with the loads in `exceeds`.
+        self.used.sessions.fetch_add(1, Ordering::SeqCst);
         if self.byte_limit.is_some() {
-            self.used.bytes.fetch_add(weight as usize, Ordering::Relaxed);
+            // SeqCst: pairs with the loads in `bytes_exceed`.
+            self.used.bytes.fetch_add(weight as usize, Ordering::SeqCst);
         }
     }
 
@@ -131,7 +139,8 @@ impl Capacity {
             return self.give_back(old);
         }
         if self.byte_limit.is_some() {
-            self.used.bytes.fetch_add(new as usize, Ordering::Relaxed);
+            // SeqCst: pairs with the loads in `bytes_exceed`.
+            self.used.bytes.fetch_add(new as usize, Ordering::SeqCst);
             self.used.bytes.fetch_sub(old as usize, Ordering::Relaxed);
         }
     }
@@ -148,7 +157,15 @@ impl Capacity {
 
     /// Evicts, by `evict`, what is over a limit. `evict` returns the weight of what it evicted, or `None` when it found
     /// nothing: then what is over is on its way in, and settles itself.
-    pub(crate) fn settle(&self, mut evict: impl FnMut() -> Option<u32>) {
+    #[inline]
+    pub(crate) fn settle(&self, evict: impl FnMut() -> Option<u32>) {
+        if self.exceeds() || self.bytes_over(0) {
+            self.evict_excess(evict);
+        }
+    }
+
+    #[cold]
+    fn evict_excess(&self, mut evict: impl FnMut() -> Option<u32>) {
         let mut missed = false;
         while !missed && self.claim() {
             let victim = evict();
@@ -171,20 +188,25 @@ impl Capacity {
     /// Whether there are more sessions than are allowed and than others are about to evict.
     #[inline]
     fn exceeds(&self) -> bool {
-        // SeqCst: pairs with itself. An insert has counted before and looks at the limit after; who lowers the limit has
-        // set it before and looks at the count after. Whichever fence comes second sees the other's write, and settles.
+        // An insert has counted before and looks at the limit after; who lowers the limit has set it before and looks at the
+        // count after. Whichever looks second in the single order sees the other's change, and settles.
         if !is_broken(Rule::SettleFence) {
-            fence(Ordering::SeqCst);
+            fence_in_models();
         }
-        let settling = self.used.settling.load(Ordering::Relaxed);
-        self.count() > self.most().saturating_add(settling) && !is_broken(Rule::Settle)
+        // SeqCst: pairs with `claim` and `unclaim`. An insert that does not see a claim given up has counted before the
+        // claimer looks again.
+        let settling = self.used.settling.load(Ordering::SeqCst);
+        // SeqCst: pairs with the addition in `overdraw`.
+        let count = self.used.sessions.load(Ordering::SeqCst);
+        count > self.most().saturating_add(settling) && !is_broken(Rule::Settle)
     }
 
     /// Takes on the eviction of one session too many, so that no two threads evict for one.
     fn claim(&self) -> bool {
         while self.exceeds() {
-            // AcqRel: Acquire pairs with the Release in `unclaim`, so that the count below has what that claimer evicted.
-            let others = self.used.settling.fetch_add(1, Ordering::AcqRel);
+            // SeqCst: pairs with the load in `exceeds`; its Acquire half with the Release half in `unclaim`, so that the count
+            // below has what that claimer evicted.
+            let others = self.used.settling.fetch_add(1, Ordering::SeqCst);
             if self.count() > self.most().saturating_add(others) {
                 return true;
             }
@@ -194,9 +216,15 @@ impl Capacity {
     }
 
     fn unclaim(&self) {
-        // Release: pairs with the AcqRel in `claim`.
-        self.used.settling.fetch_sub(1, Ordering::Release);
+        // SeqCst: pairs with the load in `exceeds`; its Release half with the Acquire half in `claim`.
+        self.used.settling.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// The most sessions that a limit allows, of which 0 is none.
+#[inline]
+fn most(limit: usize) -> usize {
+    if limit == 0 { usize::MAX } else { limit }
 }
 
 /// The account as the models drive it.

@@ -10,6 +10,8 @@ use crate::session::Header;
 use crate::sync::{Rule, fence_between_loads, is_broken};
 use crate::thread_index::ThreadIndex;
 use crossbeam_epoch::{Collector, LocalHandle};
+#[cfg(not(resumption_loom))]
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -31,22 +33,15 @@ impl Participant {
         Self { handle, index: ManuallyDrop::new(ThreadIndex::acquire(is_unused)) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn pin(&self) -> Guard {
-        let guard = Guard {
-            inner: own_pin(self.handle.pin()),
-            thread: self.index.get(),
-            repins: 0,
-            _not_send: PhantomData,
-        };
+        let inner = own_pin(self.handle.pin());
+        let guard = Guard { inner, thread: self.index.get(), _not_send: PhantomData };
         #[cfg(not(resumption_loom))]
         if let Some(page) = guard.page()
             && page.pin()
-            && page.take_due()
         {
-            // What waits in the collector's own bag goes on too: otherwise it would take some thousand removals until the
-            // first of them is freed, and memory that is still in the processor's cache would not be used again.
-            guard.free_some();
+            guard.free_due(page);
         }
         guard
     }
@@ -82,6 +77,8 @@ static COLLECTOR: std::sync::LazyLock<Collector> = std::sync::LazyLock::new(Coll
 #[cfg(not(resumption_loom))]
 thread_local! {
     static PARTICIPANT: Participant = Participant::new();
+    // Of a thread without a page.
+    static REPINS: Cell<u32> = const { Cell::new(0) };
 }
 
 #[cfg(resumption_loom)]
@@ -127,14 +124,20 @@ pub fn pin() -> Guard {
     if !super::model::has_collector() {
         return Guard::for_model();
     }
-    PARTICIPANT.try_with(Participant::pin).unwrap_or_else(|_| late_guard())
+    // The pinning is left out of the closure, so that what is in it is small enough to be inlined, and the guard is not
+    // passed through memory.
+    match PARTICIPANT.try_with(|participant| NonNull::from(participant)) {
+        // SAFETY: the thread's participant lives until its thread-locals are destroyed, which is not during this call.
+        Ok(participant) => unsafe { participant.as_ref() }.pin(),
+        Err(_) => late_guard(),
+    }
 }
 
 /// A guard for a thread whose own participant is gone already: its thread-locals are being destroyed.
 #[cold]
 fn late_guard() -> Guard {
     let inner = own_pin(COLLECTOR.register().pin());
-    Guard { inner, thread: UNKNOWN_THREAD, repins: 0, _not_send: PhantomData }
+    Guard { inner, thread: UNKNOWN_THREAD, _not_send: PhantomData }
 }
 
 /// The guard under which a table gives its arrays back.
@@ -207,9 +210,6 @@ pub fn idle() {
 pub struct Guard {
     inner: Pin,
     thread: usize,
-    // Of a thread without a page.
-    #[cfg_attr(resumption_loom, allow(dead_code))]
-    repins: u32,
     // crossbeam's guard is !Send by its raw pointer; this says that we rely on it.
     _not_send: PhantomData<*mut ()>,
 }
@@ -227,14 +227,26 @@ impl Guard {
             }
             page.repin();
         } else {
-            self.repins = self.repins.wrapping_add(1);
-            if self.repins.is_multiple_of(REPINS_PER_FLUSH) {
+            REPINS.set(REPINS.get().wrapping_add(1));
+            if REPINS.get().is_multiple_of(REPINS_PER_FLUSH) {
                 self.free_some();
             }
         }
         self.inner.repin();
         // What is read from here on is read after the epoch was, which the collector leaves to the processor.
         fence_between_loads();
+    }
+
+    /// Lets the collector free what has waited since the stash was full. What waits in the collector's own bag goes on too:
+    /// otherwise it would take some thousand removals until the first of them is freed, and memory that is still in the
+    /// processor's cache would not be used again.
+    #[cold]
+    #[inline(never)]
+    #[cfg(not(resumption_loom))]
+    fn free_due(&self, page: &Page) {
+        if page.take_due() {
+            self.free_some();
+        }
     }
 
     /// Hands the collector's own bag on, and frees some of what nobody can read any more; but a destructor leaves the
@@ -430,6 +442,6 @@ impl Guard {
 
     pub(super) fn of(inner: ModelPin) -> Self {
         let thread = ThreadIndex::acquire(is_unused).get();
-        Self { inner, thread, repins: 0, _not_send: PhantomData }
+        Self { inner, thread, _not_send: PhantomData }
     }
 }

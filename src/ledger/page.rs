@@ -2,7 +2,7 @@
 
 use super::{Reclamation, Stash};
 use crate::clock;
-use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 use std::ptr;
 use std::time::Duration;
@@ -48,9 +48,8 @@ impl Loans {
 pub(crate) struct Page {
     pub(crate) stash: Stash,
     pub(crate) loans: Loans,
-    // Whether what was put away has filled its place since the owner last asked.
-    due: AtomicBool,
-    // The owner's guards, in units of `GUARD`, and above them a number for each time under guards, in units of `PIN`.
+    // The owner's guards, in units of `GUARD`; `DUE`; and above them a number for each time under guards, in units of
+    // `PIN`. One word, so that making a guard looks at one.
     pin: AtomicU64,
     // The number that was last noticed here by another thread, and when.
     noticed: AtomicU64,
@@ -60,14 +59,16 @@ pub(crate) struct Page {
 }
 
 const GUARD: u64 = 1;
-const PIN: u64 = 1 << 16;
+const GUARDS: u64 = DUE - 1;
+/// What was put away has filled its place since the owner last asked.
+const DUE: u64 = 1 << 31;
+const PIN: u64 = 1 << 32;
 
 impl Page {
     const fn new() -> Self {
         Self {
             stash: Stash::new(),
             loans: Loans::new(),
-            due: AtomicBool::new(false),
             pin: AtomicU64::new(0),
             noticed: AtomicU64::new(0),
             noticed_at: AtomicU32::new(0),
@@ -78,26 +79,26 @@ impl Page {
 
     /// The owner has found a place for what it puts away to be full.
     pub(crate) fn set_due(&self) {
-        self.due.store(true, Ordering::Relaxed);
+        self.pin.store(self.pin.load(Ordering::Relaxed) | DUE, Ordering::Relaxed);
     }
 
     /// Whether it has since this was last asked.
     #[inline]
     pub(crate) fn take_due(&self) -> bool {
-        let due = self.due.load(Ordering::Relaxed);
-        if due {
-            self.due.store(false, Ordering::Relaxed);
+        let pin = self.pin.load(Ordering::Relaxed);
+        if pin & DUE != 0 {
+            self.pin.store(pin & !DUE, Ordering::Relaxed);
         }
-        due
+        pin & DUE != 0
     }
 
-    /// The owner has made a guard; `true` if it has no other.
+    /// The owner has made a guard; `true` if it has no other and [`take_due`](Self::take_due) would say so.
     #[inline]
     pub(crate) fn pin(&self) -> bool {
         let pin = self.pin.load(Ordering::Relaxed);
-        let first = pin.is_multiple_of(PIN);
+        let first = pin & GUARDS == 0;
         self.pin.store(pin.wrapping_add(GUARD + if first { PIN } else { 0 }), Ordering::Relaxed);
-        first
+        pin & (GUARDS | DUE) == DUE
     }
 
     /// The owner has dropped a guard, not always the last it made.
@@ -110,14 +111,14 @@ impl Page {
     /// Whether whoever owned the page has dropped its last guard.
     pub(crate) fn has_no_guards(&self) -> bool {
         // Acquire: pairs with the Release in `unpin`, so that the next owner sees what the last one has written.
-        self.pin.load(Ordering::Acquire).is_multiple_of(PIN)
+        self.pin.load(Ordering::Acquire) & GUARDS == 0
     }
 
     /// The owner has repinned a guard, which counts if it has no other.
     #[inline]
     pub(crate) fn repin(&self) {
         let pin = self.pin.load(Ordering::Relaxed);
-        if pin % PIN == GUARD {
+        if pin & GUARDS == GUARD {
             self.pin.store(pin.wrapping_add(PIN), Ordering::Relaxed);
         }
     }
@@ -133,7 +134,7 @@ impl Page {
     /// For how long the owner is known to be under its present pin.
     fn pinned_for(&self, now: u32) -> u32 {
         let pin = self.pin.load(Ordering::Relaxed);
-        if pin.is_multiple_of(PIN) {
+        if pin & GUARDS == 0 {
             return 0;
         }
         let number = pin / PIN;

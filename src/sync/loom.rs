@@ -37,6 +37,8 @@ pub enum Half {
     Release,
     /// Its place in the single order of all sequentially consistent fences.
     Total,
+    /// All that a sequentially consistent load or store is besides, to loom, for which it has no place in that order.
+    Only,
 }
 
 /// One ordering in the source, without one of its halves.
@@ -128,6 +130,9 @@ fn adjust(order: Ordering, argument: usize) -> Ordering {
             Ordering::Relaxed
         }
         (Ordering::SeqCst, Some(Half::Total)) => Ordering::AcqRel,
+        (Ordering::SeqCst, Some(Half::Only)) => Ordering::Relaxed,
+        (Ordering::SeqCst, Some(Half::Acquire)) => Ordering::Release,
+        (Ordering::SeqCst, Some(Half::Release)) => Ordering::Acquire,
         _ => order,
     }
 }

@@ -88,6 +88,14 @@ pub enum Rule {
     CloseReleases,
 }
 
+/// A fence where sequentially consistent accesses before and after it do without one: loom takes these for accesses that
+/// acquire and release, and would find interleavings that cannot be.
+#[inline(always)]
+pub(crate) fn fence_in_models() {
+    #[cfg(resumption_loom)]
+    fence(Ordering::SeqCst); // pairs with itself, and with whatever fence the accesses around it are ordered with
+}
+
 /// Keeps what is loaded after it from being loaded before what was loaded ahead of it, in the single order of fences.
 #[inline]
 pub(crate) fn fence_between_loads() {

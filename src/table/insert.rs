@@ -82,10 +82,11 @@ impl RawTable {
                     let old = seen.entry();
                     place.set_place(slot_pointer(seen.slot), old.header().seq(), version, hash.tag());
                     let ours = SlotWord::live(entry, hash.tag());
-                    // A replace takes effect here. AcqRel: Release publishes the entry's header to whoever loads the
-                    // slot (partner: the Acquire in `find`); Acquire pairs with the insert of the one replaced.
+                    // A replace takes effect here. SeqCst: it comes before the looks at the wheel in the single order (partner:
+                    // fence T there); its Release half publishes the entry's header to whoever loads the slot (partner: the
+                    // Acquire in `find`); Acquire pairs with the insert of the one replaced.
                     let swap =
-                        seen.slot.compare_exchange(seen.word.0, ours.0, Ordering::AcqRel, Ordering::Relaxed);
+                        seen.slot.compare_exchange(seen.word.0, ours.0, Ordering::SeqCst, Ordering::Relaxed);
                     if swap.is_ok() {
                         withdraw(root, old.pointer());
                         return RawInsert::Replaced(old);
@@ -182,11 +183,13 @@ pub(super) fn finish(root: &Line, announced: NonNull<Header>) {
     let slot = unsafe { &*slot };
     let live = SlotWord::live(announced, entry.tag());
     // An insert takes effect at the first of these that succeeds. If the entry was put already, and perhaps taken, the
-    // slot's word is no longer the empty one with this sequence number, and this fails. AcqRel: Release publishes the
-    // header (partner: the Acquire in `find`); Acquire pairs with the unlink that emptied the slot.
+    // slot's word is no longer the empty one with this sequence number, and this fails. SeqCst: it comes before the
+    // inserter's looks at the wheel in the single order (partner: fence T there), and so does what a failure has seen, be
+    // it the put of somebody who helped. Its Release half publishes the header (partner: the Acquire in `find`); Acquire
+    // pairs with the unlink that emptied the slot.
     let empty = SlotWord::empty(entry.seq());
     if !is_broken(Rule::HelpPuts) {
-        let _ = slot.compare_exchange(empty.0, live.0, Ordering::AcqRel, Ordering::Relaxed);
+        let _ = slot.compare_exchange(empty.0, live.0, Ordering::SeqCst, Ordering::SeqCst);
     }
     // AcqRel: whoever reads the cleared word (partner: the Acquire in step 1) sees the slot filled.
     let _ = root.control().compare_exchange(

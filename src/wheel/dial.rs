@@ -41,6 +41,13 @@ impl Dial {
         tick_of(self.0.load(Ordering::Relaxed))
     }
 
+    /// The same, in the single order of sequentially consistent accesses and fences.
+    #[inline]
+    pub(super) fn tick_in_order(&self) -> u32 {
+        // SeqCst: pairs with fence M.
+        tick_of(self.0.load(Ordering::SeqCst))
+    }
+
     /// Whether every slot that opened up to the tick has been emptied.
     pub(super) fn is_settled(&self) -> bool {
         self.0.load(Ordering::Relaxed) & UNSETTLED == 0

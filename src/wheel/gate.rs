@@ -40,20 +40,21 @@ impl Gate {
     /// Arms the gate if it is not.
     #[inline]
     pub(super) fn arm(&self) -> Armed {
-        // Acquire: pairs with the Release in `close`. Who finds the slot closed sees none of the bits that were taken
-        // while it was open.
-        let seen = self.0.load(Ordering::Acquire);
+        // SeqCst: pairs with fence M; its Acquire half with the Release in `close`. Who finds the slot closed sees none of
+        // the bits that were taken while it was open.
+        let seen = self.0.load(Ordering::SeqCst);
         if seen & ARMED != 0 {
             return Armed(seen);
         }
-        // Acquire: as above, pairs with `close`.
-        Armed(self.0.fetch_or(ARMED, Ordering::Acquire) | ARMED)
+        // SeqCst: as above, pairs with fence M and `close`.
+        Armed(self.0.fetch_or(ARMED, Ordering::SeqCst) | ARMED)
     }
 
     /// Whether the slot has not been opened since it was armed.
     #[inline]
     pub(super) fn is_still(&self, armed: Armed) -> bool {
-        (self.0.load(Ordering::Relaxed) ^ armed.0) & !OPEN == 0
+        // SeqCst: pairs with fences O and T.
+        (self.0.load(Ordering::SeqCst) ^ armed.0) & !OPEN == 0
     }
 
     /// Whether the slot is to be opened when its time comes.

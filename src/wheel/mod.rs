@@ -18,7 +18,7 @@
 //!  arm     the slot's gate                 fence  M
 //!  fence   E, if the gate was open         for each slot that opened on the way:
 //!  mark    set the bit, if it is not set     look   at the gate; not armed: next slot
-//!  fence   S                                 open   the gate: count + 1, not armed
+//!  (fence  S)                                open   the gate: count + 1, not armed
 //!  same?   the gate's count                  fence  O
 //!  ahead?  the opening of the tick           for each word:
 //!          unless both: again from `arm`       take   load it; unless it is 0, swap it to 0
@@ -27,10 +27,16 @@
 //!                                            close  the gate
 //! ```
 //!
-//! All accesses are relaxed, except that `close` releases and `arm` acquires, that the dial, which has the tick, hands
-//! the driver's state from one to the next, and that a new division of the hashes is published. The rest is done by the
-//! fences, all sequentially consistent, so that of two one comes first: **if what follows fence Y does not see what
-//! precedes fence X, then Y < X.**
+//! A driver's accesses are relaxed, except that `close` releases, that the dial, which has the tick, hands the driver's
+//! state from one to the next, and that a new division of the hashes is published. The rest is done by the fences, all
+//! sequentially consistent, so that of two one comes first: **if what follows fence Y does not see what precedes fence X,
+//! then Y < X.**
+//!
+//! Fence S is not spelled out: `put`, `arm`, `mark`, `same?` and `ahead?` are sequentially consistent accesses, in that
+//! order, and have places in the same single order. Read S < Y below as: `same?` (or `ahead?`) comes before Y, and so do
+//! `put`, `arm` and `mark`, so what follows Y sees them or what came after; and Y < S as: Y comes before `mark`, and so
+//! before `same?`, which sees what precedes Y. An insert whose entry somebody else has put sees that by a compare-and-swap
+//! that fails, and has the same place. (C++20, [atomics.order], 4. Models have the fence: loom does not know that order.)
 //!
 //! # Why nothing is lost
 //!

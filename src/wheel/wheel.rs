@@ -6,7 +6,7 @@ use super::bits::Bits;
 use super::dial::Dial;
 use super::gate::{Armed, Gate};
 use super::level::{COUNT, Slot};
-use crate::sync::{AtomicUsize, Ordering, Rule, is_broken};
+use crate::sync::{AtomicUsize, Ordering, Rule, fence_in_models, is_broken};
 use crossbeam_utils::CachePadded;
 use once_cell::race::OnceBox;
 
@@ -88,9 +88,11 @@ impl Wheel {
             }
             self.newest().mark(slot, hash).set();
             // S. Put, armed and marked before; gate and tick are looked at again after. Pairs with M, O and T.
-            super::fence_for(Rule::MarkFence);
+            if !is_broken(Rule::MarkFence) {
+                fence_in_models();
+            }
             let still = self.gates[slot.number()].is_still(armed) || is_broken(Rule::ConfirmGate);
-            let ahead = self.dial.tick() < slot.opens_for(death) || is_broken(Rule::ConfirmTick);
+            let ahead = self.dial.tick_in_order() < slot.opens_for(death) || is_broken(Rule::ConfirmTick);
             if still && ahead {
                 return Scheduled::Filed;
             }
@@ -150,8 +152,9 @@ impl Wheel {
     /// How many divisions there are.
     #[inline]
     fn generations(&self) -> usize {
-        // Acquire: pairs with the Release in `grow`, so that the newest division is there.
-        self.grown.load(Ordering::Acquire) + 1
+        // SeqCst: pairs with fence O, behind which the driver looks for what is marked in; its Acquire half with the Release
+        // in `grow`, so that the newest division is there.
+        self.grown.load(Ordering::SeqCst) + 1
     }
 
     /// The division of this age, the oldest first.
