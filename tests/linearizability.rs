@@ -265,6 +265,13 @@ fn a_table_that_grows() {
     check_some(histories().div_ceil(200), Plan { reuse: true, ..plan }, SessionSpec::default());
 }
 
+/// A table so large that it has a filter, which a thread asks whose last lookup found nothing.
+#[test]
+fn a_table_with_a_filter() {
+    let plan = Plan { capacity: 150_000, ..PLAN };
+    check_some(histories().div_ceil(20), plan, SessionSpec::default());
+}
+
 /// The checker bites: whether some of many histories shows that an engine is not linearizable.
 fn is_caught(plan: Plan) -> bool {
     (0..20_000).any(|seed| record(plan, seed).check(&SessionSpec::default()).is_err())

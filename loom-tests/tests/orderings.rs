@@ -68,7 +68,9 @@ fn models_fail_when_an_ordering_is_weakened() {
 /// The models of the part of the engine that a file belongs to.
 fn models_of(file: &str) -> Vec<Model> {
     let parts: &[&[Model]] = match file.split_once('/').map_or(file, |(part, _)| part) {
-        "table" => &[models::table::MODELS, models::growth::MODELS, models::context::MODELS],
+        "table" => {
+            &[models::table::MODELS, models::filter::MODELS, models::growth::MODELS, models::context::MODELS]
+        }
         "wheel" => &[models::wheel::MODELS, models::together::MODELS],
         "epoch" => &[models::connection::MODELS, models::reclamation::MODELS],
         "ledger" => &[models::ledger::MODELS],

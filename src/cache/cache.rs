@@ -120,6 +120,23 @@ impl<T: Payload> Cache<T> {
         self.table.hash(key.id())
     }
 
+    /// Whether no session has a key with this hash, as far as a word says that is likely to be in the processor's cache.
+    #[inline(always)]
+    pub(crate) fn is_absent(&self, hash: Hash, guard: &Guard) -> bool {
+        self.table.is_absent(hash, guard)
+    }
+
+    /// Whether [`is_absent`](Self::is_absent) ever says so.
+    #[inline]
+    pub(crate) fn has_filter(&self, guard: &Guard) -> bool {
+        self.table.has_filter(guard)
+    }
+
+    /// Asks for what [`is_absent`](Self::is_absent) reads.
+    pub(crate) fn prefetch_cell(&self, hash: Hash, guard: &Guard) {
+        self.table.prefetch_cell(hash, guard);
+    }
+
     /// Asks for the memory that a lookup of a key with this hash reads first.
     #[inline(always)]
     pub(crate) fn prefetch_bucket(&self, hash: Hash, guard: &Guard) {
@@ -167,7 +184,7 @@ impl<T: Payload> Cache<T> {
         };
         match self.table.unlink_key(hash, wanted.key, accept, guard) {
             Ok(Ok(taken)) => {
-                self.capacity.give_back(taken.header().weight());
+                self.capacity.give_back(taken.header().weight(), guard.thread());
                 self.recent.remember(hash, Left::Consumed);
                 Ok(taken)
             }
@@ -180,14 +197,14 @@ impl<T: Payload> Cache<T> {
     pub(crate) fn remove<'g>(&self, key: &SessionKey, guard: &'g Guard) -> Option<Unlinked<'g, T>> {
         let accept = |_| Ok::<(), ()>(());
         let removed = self.table.unlink_key(self.table.hash(key.id()), key, accept, guard).ok()?.ok()?;
-        self.capacity.give_back(removed.header().weight());
+        self.capacity.give_back(removed.header().weight(), guard.thread());
         Some(removed)
     }
 
     /// Removes this very membership, which has expired; `None` when somebody else has.
     pub(crate) fn expire<'g>(&self, member: Member<'g, T>, guard: &'g Guard) -> Option<Unlinked<'g, T>> {
         let expired = self.table.unlink(member, guard)?;
-        self.capacity.give_back(expired.header().weight());
+        self.capacity.give_back(expired.header().weight(), guard.thread());
         self.recent.remember(self.table.hash(&member.session().id()), Left::Expired);
         Some(expired)
     }
@@ -213,7 +230,7 @@ impl<T: Payload> Cache<T> {
     pub(crate) fn revoke_fetched(&self, key: &SessionKey, guard: &Guard) {
         let fetched = |member: Member<'_, T>| if member.header().is_fetched() { Ok(()) } else { Err(()) };
         if let Ok(Ok(revoked)) = self.table.unlink_key(self.table.hash(key.id()), key, fetched, guard) {
-            self.capacity.give_back(revoked.header().weight());
+            self.capacity.give_back(revoked.header().weight(), guard.thread());
         }
     }
 

@@ -1,7 +1,11 @@
 //! The account of room: a bound that holds, in sessions and, if asked for, in bytes.
 
-use crate::sync::{AtomicUsize, Ordering, Rule, fence_in_models, is_broken};
+use super::pockets::Pockets;
+use crate::sync::{AtomicUsize, Ordering, Rule, fence, fence_in_models, is_broken};
 use crossbeam_utils::CachePadded;
+
+/// One part in so many of the capacity is free while room is pocketed.
+const SPARE: usize = 16;
 
 /// The largest capacity in sessions: what a table's 48-bit addresses leave room for, by far.
 pub(crate) const MAX_CAPACITY: usize = 1 << 36;
@@ -15,13 +19,18 @@ pub(crate) const MAX_CAPACITY: usize = 1 << 36;
 /// What counts, sets a limit or claims, and the looks at these in `exceeds`, are sequentially consistent: of two threads
 /// that each change one word and then look at the other's, the second in that order sees the first's change. On x86-64 that
 /// costs nothing, where a fence would cost as much as the insert's compare-and-swaps. Nothing else is ordered by them.
+///
+/// What a session gives back stays in the [pocket](super::pockets) of the thread that took it out, for its next insert, as
+/// long as there is room to spare. It counts as used.
 pub(crate) struct Capacity {
     limit: AtomicUsize,
     byte_limit: Option<AtomicUsize>,
     used: CachePadded<Used>,
+    pockets: Pockets,
 }
 
 struct Used {
+    // With what is in pockets.
     sessions: AtomicUsize,
     bytes: AtomicUsize,
     // Sessions that settlers are about to evict, still counted in `sessions`: what is counted is there, so that no count
@@ -40,6 +49,7 @@ impl Capacity {
                 bytes: AtomicUsize::new(0),
                 settling: AtomicUsize::new(0),
             }),
+            pockets: Pockets::new(),
         }
     }
 
@@ -67,8 +77,13 @@ impl Capacity {
     }
 
     /// Sessions in the cache, with those on their way in.
-    #[inline]
     pub(crate) fn count(&self) -> usize {
+        self.used().saturating_sub(self.pockets.sum())
+    }
+
+    /// The same, and what is in pockets.
+    #[inline]
+    pub(crate) fn used(&self) -> usize {
         self.used.sessions.load(Ordering::Relaxed)
     }
 
@@ -100,10 +115,13 @@ impl Capacity {
         })
     }
 
-    /// Reserves room for a session of this weight; `false` when there is none.
+    /// Reserves room for a session of this weight, on behalf of the thread with this index; `false` when there is none.
     #[inline]
-    pub(crate) fn try_reserve(&self, weight: u32) -> bool {
-        if self.count() >= most(self.limit()) || self.bytes_over(weight) {
+    pub(crate) fn try_reserve(&self, weight: u32, thread: usize) -> bool {
+        if self.byte_limit.is_none() && self.pockets.take(thread) {
+            return true;
+        }
+        if self.bytes_over(weight) || (self.used() >= most(self.limit()) && !self.free_pockets()) {
             return false;
         }
         // Not a compare-and-swap: threads that pass the check together may go over by one each, and settle afterwards.
@@ -122,9 +140,32 @@ impl Capacity {
         }
     }
 
-    /// Gives the room of a session of this weight back.
+    /// Frees what is in pockets; `true` if that makes room.
+    #[cold]
+    fn free_pockets(&self) -> bool {
+        if self.pockets.are_open() {
+            self.used.sessions.fetch_sub(self.pockets.empty(), Ordering::Relaxed);
+        }
+        self.used() < most(self.limit())
+    }
+
+    /// Gives the room of a session of this weight back, or keeps it for the next insert of the thread with this index.
     #[inline]
-    pub(crate) fn give_back(&self, weight: u32) {
+    pub(crate) fn give_back(&self, weight: u32, thread: usize) {
+        let limit = most(self.limit());
+        // In a full cache inserts would have to empty pockets all the time.
+        if self.byte_limit.is_some() || self.used() >= limit - limit / SPARE {
+            return self.free(weight);
+        }
+        let freed = self.pockets.put(thread);
+        if freed > 0 {
+            self.used.sessions.fetch_sub(freed, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the room of a session of this weight back, for whoever needs it.
+    #[inline]
+    fn free(&self, weight: u32) {
         self.used.sessions.fetch_sub(1, Ordering::Relaxed);
         if self.byte_limit.is_some() {
             self.used.bytes.fetch_sub(weight as usize, Ordering::Relaxed);
@@ -134,9 +175,9 @@ impl Capacity {
     /// Passes a key from a session of weight `old` on to one of weight `new`, for which room was reserved, or was not. Of
     /// sessions there are no more at any instant than there were, so nobody evicts one on account of this.
     #[inline]
-    pub(crate) fn replace(&self, reserved: bool, new: u32, old: u32) {
+    pub(crate) fn replace(&self, reserved: bool, new: u32, old: u32, thread: usize) {
         if reserved {
-            return self.give_back(old);
+            return self.give_back(old, thread);
         }
         if self.byte_limit.is_some() {
             // SeqCst: pairs with the loads in `bytes_exceed`.
@@ -151,7 +192,7 @@ impl Capacity {
         if self.byte_limit.is_none() {
             return true;
         }
-        self.give_back(victim);
+        self.free(victim);
         false
     }
 
@@ -166,11 +207,17 @@ impl Capacity {
 
     #[cold]
     fn evict_excess(&self, mut evict: impl FnMut() -> Option<u32>) {
+        let mut evict = || {
+            // SeqCst: pairs with the put in the table. An insert that has not seen the lowered limit, or has seen a claim that
+            // was given up before this, has put its entry before, and the look over the table finds it.
+            fence(Ordering::SeqCst);
+            evict()
+        };
         let mut missed = false;
         while !missed && self.claim() {
             let victim = evict();
             if let Some(weight) = victim {
-                self.give_back(weight);
+                self.free(weight);
             }
             self.unclaim();
             missed = victim.is_none();
@@ -179,7 +226,7 @@ impl Capacity {
         // missed that very entry. So we look once more, without a claim that others could rely on. (Nobody claims bytes.)
         while (missed && self.exceeds()) || self.bytes_over(0) {
             match evict() {
-                Some(weight) => self.give_back(weight),
+                Some(weight) => self.free(weight),
                 None => return,
             }
         }
@@ -197,8 +244,18 @@ impl Capacity {
         // claimer looks again.
         let settling = self.used.settling.load(Ordering::SeqCst);
         // SeqCst: pairs with the addition in `overdraw`.
-        let count = self.used.sessions.load(Ordering::SeqCst);
-        count > self.most().saturating_add(settling) && !is_broken(Rule::Settle)
+        let used = self.used.sessions.load(Ordering::SeqCst);
+        let most = self.most().saturating_add(settling);
+        used > most
+            && !is_broken(Rule::Settle)
+            && (!self.pockets.are_open() || self.exceed_without_pockets(most))
+    }
+
+    /// Whether there are more sessions than this once the pockets are empty.
+    #[cold]
+    fn exceed_without_pockets(&self, most: usize) -> bool {
+        let freed = self.pockets.empty();
+        self.used.sessions.fetch_sub(freed, Ordering::Relaxed) - freed > most
     }
 
     /// Takes on the eviction of one session too many, so that no two threads evict for one.
@@ -207,7 +264,7 @@ impl Capacity {
             // SeqCst: pairs with the load in `exceeds`; its Acquire half with the Release half in `unclaim`, so that the count
             // below has what that claimer evicted.
             let others = self.used.settling.fetch_add(1, Ordering::SeqCst);
-            if self.count() > self.most().saturating_add(others) {
+            if self.used() > self.most().saturating_add(others) {
                 return true;
             }
             self.unclaim();
@@ -246,16 +303,16 @@ impl ModelCapacity {
         self.0.count()
     }
 
-    pub fn try_reserve(&self) -> bool {
-        self.0.try_reserve(0)
+    pub fn try_reserve(&self, thread: usize) -> bool {
+        self.0.try_reserve(0, thread)
     }
 
     pub fn overdraw(&self) {
         self.0.overdraw(0);
     }
 
-    pub fn give_back(&self) {
-        self.0.give_back(0);
+    pub fn give_back(&self, thread: usize) {
+        self.0.give_back(0, thread);
     }
 
     pub fn settle(&self, evict: impl Fn() -> bool) {
@@ -267,20 +324,23 @@ impl ModelCapacity {
 mod tests {
     use super::*;
 
+    /// The index of a thread without a pocket.
+    const NOBODY: usize = usize::MAX;
+
     #[test]
     fn room_is_reserved_up_to_the_limit() {
         let room = Capacity::new(2, None);
-        assert!(room.try_reserve(9) && room.try_reserve(9) && !room.try_reserve(9));
+        assert!(room.try_reserve(9, NOBODY) && room.try_reserve(9, NOBODY) && !room.try_reserve(9, NOBODY));
         room.settle(|| panic!("nothing is over"));
-        room.give_back(9);
-        assert!(room.try_reserve(9));
+        room.give_back(9, NOBODY);
+        assert!(room.try_reserve(9, NOBODY));
         assert_eq!((room.count(), room.bytes()), (2, None));
     }
 
     #[test]
     fn no_limit_is_no_limit() {
         let room = Capacity::new(0, None);
-        (0..1000).for_each(|_| assert!(room.try_reserve(9)));
+        (0..1000).for_each(|_| assert!(room.try_reserve(9, NOBODY)));
         room.settle(|| panic!("nothing is over"));
         assert_eq!(room.count(), 1000);
     }
@@ -288,7 +348,7 @@ mod tests {
     #[test]
     fn what_is_over_is_evicted_and_no_more() {
         let room = Capacity::new(3, None);
-        (0..3).for_each(|_| assert!(room.try_reserve(9)));
+        (0..3).for_each(|_| assert!(room.try_reserve(9, NOBODY)));
         assert_eq!(room.set_limit(1), 3);
         let mut evicted = 0;
         room.settle(|| {
@@ -307,8 +367,8 @@ mod tests {
         assert_eq!(room.count(), 2);
         // Somebody takes everything while a settler looks for a victim: the count does not fall below zero.
         room.settle(|| {
-            room.give_back(9);
-            room.give_back(9);
+            room.give_back(9, NOBODY);
+            room.give_back(9, NOBODY);
             assert_eq!(room.count(), 0);
             None
         });
@@ -318,11 +378,36 @@ mod tests {
     #[test]
     fn bytes_are_a_bound_of_their_own() {
         let room = Capacity::new(10, Some(100));
-        assert!(room.try_reserve(60) && !room.try_reserve(41) && room.try_reserve(40));
+        assert!(
+            room.try_reserve(60, NOBODY) && !room.try_reserve(41, NOBODY) && room.try_reserve(40, NOBODY)
+        );
         assert_eq!(room.set_byte_limit(50), Some(100));
         room.settle(|| Some(60));
         assert_eq!((room.count(), room.bytes()), (1, Some(40)));
         assert!(!room.pass_on(40));
         assert_eq!((room.count(), room.bytes()), (0, Some(0)));
+    }
+
+    #[test]
+    fn room_in_a_pocket_is_used_by_its_owner_first_and_by_others_before_they_evict() {
+        let room = Capacity::new(4, None);
+        assert!((0..3).all(|_| room.try_reserve(9, 0)));
+        room.give_back(9, 0);
+        room.give_back(9, 1);
+        assert_eq!((room.used(), room.count()), (3, 1), "two in pockets");
+        assert!(room.try_reserve(9, 0));
+        assert_eq!((room.used(), room.count()), (3, 2));
+        assert!((0..2).all(|_| room.try_reserve(9, 2)), "the free one, and the one in another's pocket");
+        assert_eq!((room.used(), room.count(), room.try_reserve(9, 1)), (4, 4, false));
+    }
+
+    #[test]
+    fn a_lowered_limit_finds_pockets_before_it_evicts() {
+        let room = Capacity::new(8, None);
+        assert!((0..6).all(|_| room.try_reserve(9, 0)));
+        (0..4).for_each(|_| room.give_back(9, 0));
+        assert_eq!((room.set_limit(2), room.count()), (8, 2));
+        room.settle(|| panic!("two are allowed"));
+        assert_eq!((room.used(), room.try_reserve(9, 0)), (2, false));
     }
 }

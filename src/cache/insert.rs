@@ -39,17 +39,17 @@ impl<T: Payload> Cache<T> {
     ) -> Result<CacheInsert<T>, AddError> {
         let weight = session.header().weight();
         let mut attempt = self.table.prepare(session, terms.membership).ok_or(AddError::Address)?;
-        let mut reserved = self.capacity.try_reserve(weight);
+        let mut reserved = self.capacity.try_reserve(weight, guard.thread());
         loop {
             match self.table.insert(hash, attempt, reserved, guard) {
                 Insertion::Added(header) => {
                     self.file(hash, terms);
                     self.settle(Some(header), terms.now, departures, guard);
-                    self.table.grow(self.capacity.count(), guard);
+                    self.table.grow(self.capacity.used(), guard);
                     return Ok(CacheInsert::Added);
                 }
                 Insertion::Replaced(header, old) => {
-                    self.capacity.replace(reserved, weight, old.header().weight());
+                    self.capacity.replace(reserved, weight, old.header().weight(), guard.thread());
                     self.file(hash, terms);
                     self.settle(Some(header), terms.now, departures, guard);
                     return Ok(CacheInsert::Replaced(old.to_arc()));
@@ -60,7 +60,7 @@ impl<T: Payload> Cache<T> {
                         header.adopt();
                     }
                     if reserved {
-                        self.capacity.give_back(weight);
+                        self.capacity.give_back(weight, guard.thread());
                     }
                     return Ok(CacheInsert::Unchanged);
                 }
@@ -80,7 +80,7 @@ impl<T: Payload> Cache<T> {
         loop {
             match self.evict(None, now, departures, guard) {
                 Some(victim) if self.capacity.pass_on(victim) => return,
-                Some(_) if self.capacity.try_reserve(weight) => return,
+                Some(_) if self.capacity.try_reserve(weight, guard.thread()) => return,
                 Some(_) => {}
                 None => return self.capacity.overdraw(weight),
             }
@@ -97,7 +97,7 @@ impl<T: Payload> Cache<T> {
         guard: &Guard,
     ) -> Attempt<T> {
         if let Some(victim) = self.evict_in_bucket(hash, terms.now, departures, guard) {
-            self.capacity.give_back(victim);
+            self.capacity.give_back(victim, guard.thread());
         }
         attempt
     }

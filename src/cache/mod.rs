@@ -10,6 +10,7 @@ mod capacity;
 mod departures;
 mod evict;
 mod insert;
+mod pockets;
 mod recent;
 mod upkeep;
 

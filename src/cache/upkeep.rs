@@ -125,7 +125,7 @@ impl<T: Payload> Cache<T> {
         guard: &Guard,
     ) -> bool {
         let Some(unlinked) = self.table.unlink(member, guard) else { return false };
-        self.capacity.give_back(unlinked.header().weight());
+        self.capacity.give_back(unlinked.header().weight(), guard.thread());
         if reason.marks() {
             unlinked.session().mark_not_resumable();
         }

@@ -57,19 +57,35 @@ impl<T: Payload> SessionContext<T> {
     ) {
         for (group, keys) in keys.chunks(GROUP).enumerate() {
             let mut hashes = [Hash(0); GROUP];
-            // The first two passes only ask for memory. Each lookup is a whole one, made in the third, so that it sees
-            // what the visitor did about the one before.
-            for (hash, key) in hashes.iter_mut().zip(keys) {
-                *hash = self.cache.hash_of(key);
-                self.cache.prefetch_bucket(*hash, guard);
+            let hashes = &mut hashes[..keys.len()];
+            // These passes only ask for memory. Each lookup is a whole one, made in the last, so that it sees what the
+            // visitor did about the one before.
+            if guard.is_in_doubt() && self.cache.has_filter(guard) {
+                self.prefetch_doubtful(hashes, keys, guard);
+            } else {
+                for (hash, key) in hashes.iter_mut().zip(keys) {
+                    *hash = self.cache.hash_of(key);
+                    self.cache.prefetch_bucket(*hash, guard);
+                }
+                for hash in &*hashes {
+                    self.cache.prefetch_session(*hash, guard);
+                }
             }
-            for hash in &hashes[..keys.len()] {
-                self.cache.prefetch_session(*hash, guard);
-            }
-            for (place, (key, hash)) in keys.iter().zip(hashes).enumerate() {
+            for (place, (key, &mut hash)) in keys.iter().zip(hashes).enumerate() {
                 let wanted = Wanted { key, context: id_context, now };
                 visit(group * GROUP + place, self.lookup_hashed(wanted, hash, guard));
             }
         }
+    }
+
+    /// Hashes the keys and asks for the memory of those that may be there.
+    fn prefetch_doubtful(&self, hashes: &mut [Hash], keys: &[SessionKey], guard: &Guard) {
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = self.cache.hash_of(key);
+            self.cache.prefetch_cell(*hash, guard);
+        }
+        let doubtful = || hashes.iter().filter(|hash| !self.cache.is_absent(**hash, guard));
+        doubtful().for_each(|hash| self.cache.prefetch_bucket(*hash, guard));
+        doubtful().for_each(|hash| self.cache.prefetch_session(*hash, guard));
     }
 }

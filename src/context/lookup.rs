@@ -54,12 +54,41 @@ impl<T: Payload> SessionContext<T> {
         if !self.is_plain() {
             return self.lookup_closely(key, context, now, guard);
         }
+        let Some(counts) = self.counters.own(guard.thread_without_doubt()) else {
+            return self.lookup_in_doubt(key, context, now, hash, guard);
+        };
         match self.cache.glance(wanted, hash, guard) {
             Glance::Plain(found) => {
+                found.session().header().raise_mark();
+                counts.add(Counter::Hit, 1);
+                Some(found.session())
+            }
+            Glance::Absent => self.lookup_absent(wanted, hash, guard),
+            Glance::Unclear => self.lookup_closely(key, context, now, guard),
+        }
+    }
+
+    /// As [`lookup_hashed`](Self::lookup_hashed), by a thread whose last lookup found nothing, or that shares its counters.
+    #[inline(never)]
+    fn lookup_in_doubt<'g>(
+        &self,
+        key: &SessionKey,
+        context: &SessionIdContext,
+        now: Timestamp,
+        hash: Hash,
+        guard: &'g Guard,
+    ) -> Option<&'g Session<T>> {
+        let wanted = Wanted { key, context, now };
+        if guard.is_in_doubt() && self.cache.is_absent(hash, guard) {
+            return self.lookup_absent(wanted, hash, guard);
+        }
+        match self.cache.glance(wanted, hash, guard) {
+            Glance::Plain(found) => {
+                guard.set_doubt(false);
                 self.count_hit(found.session(), guard);
                 Some(found.session())
             }
-            Glance::Absent => self.lookup_absent(key, context, now, hash, guard),
+            Glance::Absent => self.lookup_absent(wanted, hash, guard),
             Glance::Unclear => self.lookup_closely(key, context, now, guard),
         }
     }
@@ -88,8 +117,26 @@ impl<T: Payload> SessionContext<T> {
     }
 
     /// What follows when no session in the table has the key.
+    #[inline(always)]
+    fn lookup_absent<'g>(&self, wanted: Wanted<'_>, hash: Hash, guard: &'g Guard) -> Option<&'g Session<T>> {
+        if self.asks_outside() {
+            return self.lend_from_outside(wanted.key, wanted.context, wanted.now, hash, guard);
+        }
+        self.count_absent(hash, guard);
+        None
+    }
+
+    /// Counts a lookup that found no session and asks nobody else.
     #[inline(never)]
-    fn lookup_absent<'g>(
+    fn count_absent(&self, hash: Hash, guard: &Guard) {
+        guard.set_doubt(self.cache.has_filter(guard));
+        self.counters.count_absent(self.cache.absence_of(hash), guard.thread());
+    }
+
+    /// The session that the outside has, if the table does not.
+    #[cold]
+    #[inline(never)]
+    fn lend_from_outside<'g>(
         &self,
         key: &SessionKey,
         context: &SessionIdContext,
@@ -98,12 +145,8 @@ impl<T: Payload> SessionContext<T> {
         guard: &'g Guard,
     ) -> Option<&'g Session<T>> {
         self.counters.count(Counter::Misses, guard.thread());
-        let absence = self.cache.absence_of(hash);
-        if !self.asks_outside() {
-            self.counters.count(absence.into(), guard.thread());
-            return None;
-        }
-        let outside = self.lookup_outside(Wanted { key, context, now }, absence, guard);
+        let wanted = Wanted { key, context, now };
+        let outside = self.lookup_outside(wanted, self.cache.absence_of(hash), guard);
         outside.map(|session| guard.lend(session))
     }
 
@@ -111,11 +154,17 @@ impl<T: Payload> SessionContext<T> {
     pub fn lookup_arc(&self, key: &SessionKey, id_context: &SessionIdContext) -> Option<Arc<Session<T>>> {
         let guard = self.pin();
         let wanted = Wanted { key, context: id_context, now: self.now() };
-        if self.is_plain()
-            && let Glance::Plain(found) = self.cache.glance(wanted, self.cache.hash_of(key), &guard)
-        {
-            self.count_hit(found.session(), &guard);
-            return Some(found.member().to_arc());
+        if self.is_plain() {
+            let hash = self.cache.hash_of(key);
+            if guard.is_in_doubt() && !self.asks_outside() && self.cache.is_absent(hash, &guard) {
+                self.count_absent(hash, &guard);
+                return None;
+            }
+            if let Glance::Plain(found) = self.cache.glance(wanted, hash, &guard) {
+                guard.set_doubt(false);
+                self.count_hit(found.session(), &guard);
+                return Some(found.member().to_arc());
+            }
         }
         match self.find(wanted, &guard) {
             Ok(member) => Some(member.to_arc()),
@@ -162,6 +211,7 @@ impl<T: Payload> SessionContext<T> {
                 None
             }
             Found::Absent(absence) => {
+                guard.set_doubt(self.cache.has_filter(guard));
                 self.counters.count(Counter::Misses, guard.thread());
                 self.lookup_outside(wanted, absence, guard)
             }

@@ -173,7 +173,21 @@ impl From<Refusal> for Counter {
 }
 
 #[derive(Default)]
-struct Block([AtomicU64; COUNTERS]);
+pub(super) struct Block([AtomicU64; COUNTERS]);
+
+impl Block {
+    /// Adds to a counter, on behalf of the thread whose block this is.
+    #[inline(always)]
+    pub(super) fn add(&self, counter: Counter, n: u64) {
+        // Nobody else writes to this block: its index is the thread's as long as it lives.
+        let cell = &self.0[counter as usize];
+        cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+}
+
+fn blocks<const COUNT: usize>() -> Box<[CachePadded<Block>; COUNT]> {
+    Box::new(std::array::from_fn(|_| CachePadded::default()))
+}
 
 /// Threads that have a block of their own.
 const OWNERS: usize = if cfg!(resumption_loom) { 4 } else { 64 };
@@ -183,20 +197,37 @@ const SHARED: usize = if cfg!(resumption_loom) { 1 } else { 16 };
 
 /// The counters of one context.
 pub(super) struct Counters {
-    own: Box<[CachePadded<Block>]>,
-    shared: Box<[CachePadded<Block>]>,
+    own: Box<[CachePadded<Block>; OWNERS]>,
+    shared: Box<[CachePadded<Block>; SHARED]>,
 }
 
 impl Counters {
     pub(super) fn new() -> Self {
-        let blocks = |count| (0..count).map(|_| CachePadded::default()).collect();
-        Self { own: blocks(OWNERS), shared: blocks(SHARED) }
+        Self { own: blocks(), shared: blocks() }
+    }
+
+    /// The block of the thread with this index, if it has one of its own.
+    #[inline(always)]
+    pub(super) fn own(&self, thread: usize) -> Option<&Block> {
+        self.own.get(if is_broken(Rule::OwnBlock) { 0 } else { thread }).map(|block| &**block)
     }
 
     /// Adds one to a counter, on behalf of the thread with this index.
     #[inline]
     pub(super) fn count(&self, counter: Counter, thread: usize) {
         self.add(counter, 1, thread);
+    }
+
+    /// Counts a lookup that found no session and asked nobody else.
+    #[inline]
+    pub(super) fn count_absent(&self, absence: Refusal, thread: usize) {
+        if let Some(block) = self.own(thread) {
+            block.add(Counter::Misses, 1);
+            block.add(absence.into(), 1);
+        } else {
+            self.count(Counter::Misses, thread);
+            self.count(absence.into(), thread);
+        }
     }
 
     /// Takes one back. The sum is right, whichever thread's block it was added to.
@@ -206,13 +237,8 @@ impl Counters {
 
     #[inline]
     pub(super) fn add(&self, counter: Counter, n: u64, thread: usize) {
-        let thread = if is_broken(Rule::OwnBlock) { 0 } else { thread };
-        match self.own.get(thread) {
-            Some(block) => {
-                // Nobody else writes to this block: the index is this thread's as long as it lives.
-                let cell = &block.0[counter as usize];
-                cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-            }
+        match self.own(thread) {
+            Some(block) => block.add(counter, n),
             None => {
                 self.shared[thread % SHARED].0[counter as usize].fetch_add(n, Ordering::Relaxed);
             }
@@ -221,7 +247,7 @@ impl Counters {
 
     pub(super) fn read(&self, number: usize) -> Stats {
         let of = |counter: Counter| {
-            let blocks = self.own.iter().chain(&self.shared);
+            let blocks = self.own.iter().chain(&*self.shared);
             blocks.fold(0, |sum: u64, b| sum.wrapping_add(b.0[counter as usize].load(Ordering::Relaxed)))
         };
         let outcomes = Outcomes {

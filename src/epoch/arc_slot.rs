@@ -1,6 +1,7 @@
 //! A counted reference that is read under guards.
 
-use super::guard::{Guard, pin_to_drop};
+use super::guard::Guard;
+use super::participant::pin_to_drop;
 use crate::sync::{AtomicPtr, Ordering, Rule, is_broken};
 use std::marker::PhantomData;
 use std::ptr::NonNull;

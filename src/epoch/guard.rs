@@ -1,160 +1,35 @@
-//! Participants and their guards.
+//! Guards.
 
 #[cfg(not(resumption_loom))]
 use super::freeing::{is_freeing, one_at_a_time};
 #[cfg(resumption_loom)]
-use super::model::{ModelPin, Part, is_freeing, one_at_a_time};
+use super::model::{ModelPin, is_freeing, one_at_a_time};
+use super::participant::Pin;
+#[cfg(resumption_loom)]
+use super::participant::is_unused;
 #[cfg(not(resumption_loom))]
 use crate::ledger::{self, Lent, Page, Retired};
 use crate::session::Header;
 use crate::sync::{Rule, fence_between_loads, is_broken};
+#[cfg(resumption_loom)]
 use crate::thread_index::ThreadIndex;
-use crossbeam_epoch::{Collector, LocalHandle};
-#[cfg(not(resumption_loom))]
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-struct Participant {
-    #[cfg(not(resumption_loom))]
-    handle: LocalHandle,
-    #[cfg(resumption_loom)]
-    handle: Part<LocalHandle>,
-    index: ManuallyDrop<ThreadIndex>,
-}
-
-impl Participant {
-    fn new() -> Self {
-        let handle = COLLECTOR.register();
-        #[cfg(resumption_loom)]
-        let handle = Part::new(handle);
-        Self { handle, index: ManuallyDrop::new(ThreadIndex::acquire(is_unused)) }
-    }
-
-    #[inline(always)]
-    fn pin(&self) -> Guard {
-        let inner = own_pin(self.handle.pin());
-        let guard = Guard { inner, thread: self.index.get(), _not_send: PhantomData };
-        #[cfg(not(resumption_loom))]
-        if let Some(page) = guard.page()
-            && page.pin()
-        {
-            guard.free_due(page);
-        }
-        guard
-    }
-}
-
-impl Drop for Participant {
-    /// The thread ends: what it has retired goes to the collector.
-    fn drop(&mut self) {
-        if !cfg!(resumption_loom) {
-            self.pin().flush();
-        }
-        // SAFETY: taken once, here, and not used again.
-        let index = unsafe { ManuallyDrop::take(&mut self.index) };
-        // A guard may outlive its participant, in another thread-local. It still writes to the page of this index, which
-        // goes to nobody else until then.
-        if self.handle.is_pinned() {
-            index.lose();
-        }
-    }
-}
-
-/// Whether no guard of a thread that has ended writes to the page of this index any more.
-fn is_unused(index: usize) -> bool {
-    #[cfg(not(resumption_loom))]
-    return ledger::page(index).is_none_or(Page::has_no_guards);
-    #[cfg(resumption_loom)]
-    return index != UNKNOWN_THREAD;
-}
-
-#[cfg(not(resumption_loom))]
-static COLLECTOR: std::sync::LazyLock<Collector> = std::sync::LazyLock::new(Collector::new);
-
-#[cfg(not(resumption_loom))]
-thread_local! {
-    static PARTICIPANT: Participant = Participant::new();
-    // Of a thread without a page.
-    static REPINS: Cell<u32> = const { Cell::new(0) };
-}
-
-#[cfg(resumption_loom)]
-loom::lazy_static! {
-    static ref COLLECTOR: Part<Collector> = Part::new(Collector::new());
-}
-
-#[cfg(resumption_loom)]
-loom::thread_local! {
-    static PARTICIPANT: Participant = Participant::new();
-}
-
-#[cfg(not(resumption_loom))]
-type Pin = crossbeam_epoch::Guard;
-
-/// The models of the table's own protocol pin nothing: they keep every entry until they end.
-#[cfg(resumption_loom)]
-type Pin = ModelPin;
-
-#[inline]
-fn own_pin(guard: crossbeam_epoch::Guard) -> Pin {
-    #[cfg(resumption_loom)]
-    let guard = ModelPin(Some(guard));
-    guard
-}
-
-/// The index of a thread that has none any more.
-const UNKNOWN_THREAD: usize = usize::MAX;
+/// Beside the index: the thread's last lookup found nothing.
+pub(super) const DOUBT: usize = 1 << (usize::BITS - 1);
 
 /// After how many repins a thread without a page collects. Pins nested in a guard collect nothing, so a thread that lives
 /// under one guard has to do it by itself.
 #[cfg(not(resumption_loom))]
 const REPINS_PER_FLUSH: u32 = 64;
 
-/// Pins the current thread: sessions borrowed under the guard stay readable until it is dropped.
-///
-/// The same as [`SessionContext::pin`](crate::SessionContext::pin): a guard is good for every context. Costs one full
-/// memory barrier (about 7 ns) for the first guard of a thread and next to nothing for a nested one, so one guard over
-/// many lookups is the fast way.
-#[inline]
-pub fn pin() -> Guard {
-    #[cfg(resumption_loom)]
-    if !super::model::has_collector() {
-        return Guard::for_model();
-    }
-    // The pinning is left out of the closure, so that what is in it is small enough to be inlined, and the guard is not
-    // passed through memory.
-    match PARTICIPANT.try_with(|participant| NonNull::from(participant)) {
-        // SAFETY: the thread's participant lives until its thread-locals are destroyed, which is not during this call.
-        Ok(participant) => unsafe { participant.as_ref() }.pin(),
-        Err(_) => late_guard(),
-    }
-}
-
-/// A guard for a thread whose own participant is gone already: its thread-locals are being destroyed.
-#[cold]
-fn late_guard() -> Guard {
-    let inner = own_pin(COLLECTOR.register().pin());
-    Guard { inner, thread: UNKNOWN_THREAD, _not_send: PhantomData }
-}
-
-/// The guard under which a table gives its arrays back.
-pub(crate) fn pin_to_drop() -> Guard {
-    pin()
-}
-
-/// Gives back what the current thread has retired, as far as other threads' guards allow.
-///
-/// For event loops to call before they sleep: an idle thread would otherwise keep the last sessions it removed, wiped
-/// only when some thread next collects. Never blocks; does nothing useful while the current thread holds a guard. Frees
-/// some ten thousand sessions a call at most, so who has removed a million calls it again.
-pub fn idle() {
-    // The epoch moves at most once per collection and has to move twice before what was just retired may go.
-    for _ in 0..3 {
-        pin().flush();
-    }
+#[cfg(not(resumption_loom))]
+thread_local! {
+    // Of a thread without a page.
+    static REPINS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Keeps what is borrowed from the cache readable. Made by [`pin`] or
@@ -209,12 +84,19 @@ pub fn idle() {
 #[must_use = "a guard that is dropped at once protects nothing"]
 pub struct Guard {
     inner: Pin,
-    thread: usize,
+    // The thread's index, with `DOUBT` or without.
+    thread: Cell<usize>,
     // crossbeam's guard is !Send by its raw pointer; this says that we rely on it.
     _not_send: PhantomData<*mut ()>,
 }
 
 impl Guard {
+    /// The guard that holds this pin. `thread` is the thread's index, with [`DOUBT`] or without.
+    #[inline(always)]
+    pub(super) fn new(inner: Pin, thread: usize) -> Self {
+        Self { inner, thread: Cell::new(thread), _not_send: PhantomData }
+    }
+
     /// Lets reclamation pass this guard: as dropping it and pinning again, for the price of a load when nothing has
     /// changed. The `&mut` proves that nothing is borrowed any more. Now and then, when the thread has
     /// removed some dozens of sessions, it also hands these to the collector and frees what nobody can read any more.
@@ -243,7 +125,7 @@ impl Guard {
     #[cold]
     #[inline(never)]
     #[cfg(not(resumption_loom))]
-    fn free_due(&self, page: &Page) {
+    pub(super) fn free_due(&self, page: &Page) {
         if page.take_due() {
             self.free_some();
         }
@@ -281,8 +163,8 @@ impl Guard {
 
     #[cfg(not(resumption_loom))]
     #[inline]
-    fn page(&self) -> Option<&'static Page> {
-        ledger::page(self.thread)
+    pub(super) fn page(&self) -> Option<&'static Page> {
+        ledger::page(self.thread())
     }
 
     /// Hands what waits in a page to the collector, in one piece.
@@ -308,7 +190,36 @@ impl Guard {
     /// The index of the thread that holds this guard.
     #[inline]
     pub(crate) fn thread(&self) -> usize {
-        self.thread
+        self.thread.get() & !DOUBT
+    }
+
+    /// The same while the thread is not [in doubt](Self::is_in_doubt), and otherwise more than any index: so that one
+    /// comparison tells a lookup both that it has counters of its own and that it need not ask a filter.
+    #[inline(always)]
+    pub(crate) fn thread_without_doubt(&self) -> usize {
+        self.thread.get()
+    }
+
+    /// Whether the thread's last lookup found nothing, so that the next is likely to find nothing either.
+    #[inline]
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.thread.get() & DOUBT != 0
+    }
+
+    /// Notes what is likely for the thread's next lookup, under this guard or another.
+    #[inline]
+    pub(crate) fn set_doubt(&self, doubt: bool) {
+        if self.is_in_doubt() != doubt {
+            self.change_doubt();
+        }
+    }
+
+    #[inline(never)]
+    fn change_doubt(&self) {
+        let thread = self.thread.get() ^ DOUBT;
+        self.thread.set(thread);
+        #[cfg(not(resumption_loom))]
+        super::participant::remember(thread);
     }
 
     /// Calls `release(entry)` once no thread can have a pointer to `entry` any more.
@@ -441,7 +352,6 @@ impl Guard {
     }
 
     pub(super) fn of(inner: ModelPin) -> Self {
-        let thread = ThreadIndex::acquire(is_unused).get();
-        Self { inner, thread, _not_send: PhantomData }
+        Self::new(inner, ThreadIndex::acquire(is_unused).get())
     }
 }

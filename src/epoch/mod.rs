@@ -9,9 +9,11 @@ mod freeing;
 mod guard;
 #[cfg(resumption_loom)]
 mod model;
+mod participant;
 
 pub(crate) use arc_slot::ArcSlot;
-pub(crate) use guard::pin_to_drop;
-pub use guard::{Guard, idle, pin};
+pub use guard::Guard;
 #[cfg(resumption_loom)]
 pub use model::{ModelParticipant, ModelPlace, abandon_model, end_of_model, with_collector};
+pub(crate) use participant::pin_to_drop;
+pub use participant::{idle, pin};

@@ -138,7 +138,7 @@ impl Header {
         kind(self.id_len, self.version) == kind(key.id().len, key.version().0)
     }
 
-    /// The id, padded with zeros to its full width.
+    /// The id, padded to its full width.
     #[inline]
     pub(crate) fn padded_id(&self) -> &[u8; SessionId::MAX_LEN] {
         &self.id

@@ -1,6 +1,7 @@
 //! Session ids and session id contexts: short byte strings, inline and of bounded length.
 
 use crate::error::{SessionIdContextError, SessionIdError};
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -21,10 +22,11 @@ use std::hash::{Hash, Hasher};
 /// assert!(SessionId::new(&[0; 33]).is_err());
 /// # Ok::<(), resumption::SessionIdError>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct SessionId {
-    // Bytes past `len` are zero, so that whole arrays can be hashed and compared.
+    // Bytes past `len` are `len`, so that whole arrays can be hashed and compared, and ids that differ in trailing zeros
+    // only have hashes of their own.
     pub(super) bytes: [u8; Self::MAX_LEN],
     pub(super) len: u16,
 }
@@ -47,8 +49,8 @@ impl SessionId {
         if bytes.len() > Self::MAX_LEN {
             return Err(SessionIdError::TooLong { len: bytes.len() });
         }
-        let (bytes, len) = pad(bytes);
-        Ok(Self { bytes, len: u16::from(len) })
+        let len = bytes.len() as u8;
+        Ok(Self { bytes: pad(bytes, len), len: u16::from(len) })
     }
 
     /// The bytes of the id.
@@ -64,10 +66,23 @@ impl SessionId {
         usize::from(self.len)
     }
 
-    /// The id padded with zeros to its full width.
+    /// The id padded with its length to its full width.
     #[inline]
     pub(crate) fn padded(&self) -> &[u8; Self::MAX_LEN] {
         &self.bytes
+    }
+}
+
+impl PartialOrd for SessionId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The order of the bytes.
+impl Ord for SessionId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
@@ -138,8 +153,7 @@ impl SessionIdContext {
         if bytes.len() > Self::MAX_LEN {
             return Err(SessionIdContextError { len: bytes.len() });
         }
-        let (bytes, len) = pad(bytes);
-        Ok(Self { bytes, len })
+        Ok(Self { bytes: pad(bytes, 0), len: bytes.len() as u8 })
     }
 
     /// The bytes of the context.
@@ -185,11 +199,11 @@ impl fmt::Debug for SessionIdContext {
     }
 }
 
-fn pad(bytes: &[u8]) -> ([u8; 32], u8) {
-    let mut padded = [0; 32];
+/// At most 32 bytes, and as many of `padding` as are missing.
+fn pad(bytes: &[u8], padding: u8) -> [u8; 32] {
+    let mut padded = [padding; 32];
     padded[..bytes.len()].copy_from_slice(bytes);
-    #[allow(clippy::cast_possible_truncation)] // both callers checked that it is at most 32
-    (padded, bytes.len() as u8)
+    padded
 }
 
 fn redacted(f: &mut fmt::Formatter<'_>, name: &str, bytes: &[u8]) -> fmt::Result {
@@ -217,6 +231,17 @@ mod tests {
     fn trailing_zeros_count() {
         assert_ne!(SessionId::new(&[1]).unwrap(), SessionId::new(&[1, 0]).unwrap());
         assert_ne!(SessionIdContext::EMPTY, SessionIdContext::new(&[0]).unwrap());
+        assert_ne!(SessionId::new(&[31; 31]).unwrap(), SessionId::new(&[31; 32]).unwrap());
+    }
+
+    #[test]
+    fn ids_are_ordered_as_their_bytes_are() {
+        let mut ids = [&[2, 0][..], &[2], &[1; 32], &[2, 2], &[1]].map(|id| SessionId::new(id).unwrap());
+        ids.sort();
+        assert_eq!(
+            ids.map(|id| id.as_bytes().to_vec()),
+            [vec![1], vec![1; 32], vec![2], vec![2, 0], vec![2, 2]]
+        );
     }
 
     #[test]

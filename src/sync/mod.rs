@@ -44,12 +44,22 @@ pub enum Rule {
     Settle,
     /// A fence lies between counting or lowering the limit and looking at the other.
     SettleFence,
+    /// Who puts room into a pocket looks afterwards whether the pocket is known to be open.
+    PocketOpens,
     /// A retired entry waits until its cell of the stash is empty.
     StashWaits,
     /// A bucket's entries are copied before its control word says that it has moved.
     CopyFirst,
     /// Whoever meets an announcement puts the entry before clearing it.
     HelpPuts,
+    /// Filter: whoever sets bits raises the version.
+    FilterVersion,
+    /// Filter: who helps an insert sets the entry's bits before it puts the entry.
+    HelpRaises,
+    /// Filter: a bucket that moves leaves a cell behind that says nothing.
+    FilterLeaves,
+    /// Filter: who copies an entry sets its bits in the next array first.
+    CopyRaises,
     /// An entry is freed after its grace period, not at once.
     RetireEntry,
     /// An entry is freed after its grace period.

@@ -1,6 +1,7 @@
 //! An array of buckets. The table has one, and two while it grows.
 
 use super::bucket::Line;
+use super::filter::{Cell, Filter};
 use super::overflow::Overflow;
 use super::raw::OutOfMemory;
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
@@ -12,6 +13,7 @@ pub(super) struct Array {
     first: NonNull<Line>,
     count: usize,
     next: AtomicPtr<Array>,
+    filter: Option<Filter>,
     pub(super) overflow: Overflow,
     pub(super) claimed: CachePadded<AtomicUsize>,
     pub(super) moved: CachePadded<AtomicUsize>,
@@ -29,6 +31,7 @@ impl Array {
     pub(super) fn new(count: usize) -> Result<Box<Self>, OutOfMemory> {
         use std::alloc::{Layout, alloc_zeroed};
         const ALIGN: usize = align_of::<Line>();
+        let filter = Filter::new(count)?;
         let bytes = count.saturating_mul(size_of::<Line>()).saturating_add(ALIGN);
         // Asked for with a small alignment, and aligned by hand: the allocator then takes zeroed pages from the system
         // instead of writing the zeros, which at a million buckets is the difference between microseconds and a stall.
@@ -45,6 +48,7 @@ impl Array {
             first,
             count,
             next: AtomicPtr::new(ptr::null_mut()),
+            filter,
             overflow: Overflow::new(),
             claimed: CachePadded::new(AtomicUsize::new(0)),
             moved: CachePadded::new(AtomicUsize::new(0)),
@@ -60,6 +64,7 @@ impl Array {
             first: NonNull::from(Box::leak(lines)).cast(),
             count,
             next: AtomicPtr::new(ptr::null_mut()),
+            filter: Filter::new(count)?,
             overflow: Overflow::new(),
             claimed: CachePadded::new(AtomicUsize::new(0)),
             moved: CachePadded::new(AtomicUsize::new(0)),
@@ -95,6 +100,17 @@ impl Array {
         unsafe { self.first.add(index).as_ref() }
     }
 
+    #[inline]
+    pub(super) fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// The cell of the filter for bucket `index`, if the array has one.
+    #[inline(always)]
+    pub(super) fn cell(&self, index: usize) -> Option<Cell<'_>> {
+        self.filter.as_ref().map(|filter| filter.cell(index))
+    }
+
     /// The array that this one's buckets move to.
     #[inline]
     pub(super) fn next(&self) -> Option<&Array> {
@@ -120,16 +136,16 @@ impl Array {
         }
     }
 
-    /// Bytes of the root lines.
+    /// Bytes of the root lines and of the filter.
     pub(super) fn bytes(&self) -> usize {
-        self.count * size_of::<Line>()
+        self.count * size_of::<Line>() + self.filter.as_ref().map_or(0, Filter::bytes)
     }
 }
 
 /// Asks for huge pages under these bytes, if they are many: lookups in a large table otherwise miss the processor's table of
 /// pages nearly every time, and giving its memory back takes a call that is long by the number of pages.
 #[cfg(not(resumption_loom))]
-fn want_huge_pages(start: NonNull<u8>, bytes: usize) {
+pub(super) fn want_huge_pages(start: NonNull<u8>, bytes: usize) {
     const FEW: usize = 8 << 20;
     #[cfg(all(target_os = "linux", not(miri)))]
     if bytes >= FEW {

@@ -26,6 +26,10 @@ pub(super) struct Line {
 const _: () = assert!(size_of::<Line>() == 64);
 
 impl Line {
+    /// Where the slots are.
+    #[cfg(not(resumption_loom))]
+    pub(super) const SLOTS_AT: usize = std::mem::offset_of!(Line, slots);
+
     pub(super) fn new() -> Self {
         Self {
             control: AtomicPtr::new(ControlWord::idle(0).0),
@@ -51,7 +55,7 @@ impl Line {
     /// its state. A slot that has the tag throughout has its bit.
     #[inline]
     pub(super) fn candidates(&self, tag: u16) -> u32 {
-        vector::candidates(&self.slots, tag)
+        vector::candidates(self, tag)
     }
 
     /// The first slot of a mask that [`candidates`](Self::candidates) made and that is not empty.

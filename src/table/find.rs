@@ -51,6 +51,16 @@ impl RawTable {
         Glance::Absent
     }
 
+    /// Whether the table's filter says that no entry has this hash; `false` if there is no filter, or it does not know.
+    ///
+    /// Takes effect at the load of the bucket's cell: the bits of an entry are there while it is in a slot, and a bucket
+    /// that has moved has all bits.
+    #[inline(always)]
+    pub(super) fn is_absent(&self, hash: Hash, guard: &Guard) -> bool {
+        let array = self.array(guard);
+        array.cell(array.index_of(hash.0)).is_some_and(|cell| !cell.read().may_be(hash))
+    }
+
     /// The slot that holds `key`.
     ///
     /// A hit takes effect at the load of the slot. A miss is linearizable by rule R3: if the key was in one slot at

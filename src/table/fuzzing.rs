@@ -48,6 +48,9 @@ impl<T: Payload> FuzzTable<T> {
 
     /// The session under the key; or whether the id is there under another version.
     pub fn find<'g>(&self, key: &SessionKey, guard: &'g Guard) -> Result<&'g Session<T>, bool> {
+        if self.0.is_absent(self.0.hash(key.id()), guard) {
+            return Err(false);
+        }
         let found = self.0.find(self.0.hash(key.id()), key, guard);
         found.map(|member| member.session()).map_err(|miss| miss.other_version)
     }

@@ -71,6 +71,26 @@ impl<T: Payload> Table<T> {
         }
     }
 
+    /// Whether the table's [filter](super::filter) says that no entry has this hash.
+    #[inline(always)]
+    pub(crate) fn is_absent(&self, hash: Hash, guard: &Guard) -> bool {
+        self.raw.is_absent(hash, guard)
+    }
+
+    /// Whether the table has a filter.
+    #[inline]
+    pub(crate) fn has_filter(&self, guard: &Guard) -> bool {
+        self.raw.array(guard).has_filter()
+    }
+
+    /// Asks for the filter's word for `hash`.
+    pub(crate) fn prefetch_cell(&self, hash: Hash, guard: &Guard) {
+        let array = self.raw.array(guard);
+        if let Some(cell) = array.cell(array.index_of(hash.0)) {
+            prefetch(cell.place());
+        }
+    }
+
     /// Asks for the line of the bucket of `hash`.
     #[inline(always)]
     pub(crate) fn prefetch_bucket(&self, hash: Hash, guard: &Guard) {

@@ -5,7 +5,7 @@
 
 use super::array::Array;
 use super::bucket::Line;
-use super::insert::finish;
+use super::insert::help;
 use super::raw::{Entry, RawTable};
 use super::slot::{Control, ControlWord, SlotWord};
 use crate::epoch::Guard;
@@ -63,7 +63,7 @@ impl RawTable {
             let control = ControlWord(root.control().load(Ordering::Acquire));
             match control.state() {
                 Control::Moved => return next,
-                Control::Pending(announced) => finish(root, announced),
+                Control::Pending(announced) => help(array, index, announced, guard),
                 // Step 1: no more inserts. AcqRel: the freezing of the slots comes after (partner: the Acquire fence in
                 // `find`, behind a slot that was read frozen).
                 Control::Idle(version) => {
@@ -76,6 +76,11 @@ impl RawTable {
                     );
                 }
                 Control::Frozen(version) => {
+                    if let Some(cell) = array.cell(index)
+                        && !is_broken(Rule::FilterLeaves)
+                    {
+                        cell.leave();
+                    }
                     if !is_broken(Rule::CopyFirst) {
                         self.copy_bucket(root, index, next);
                     }
@@ -102,7 +107,7 @@ impl RawTable {
 
     /// Steps 2 and 3: freezes each slot and copies what it holds to its place in the next array.
     fn copy_bucket(&self, root: &Line, index: usize, next: &Array) {
-        let mut halves = [Place::new(next, 2 * index), Place::new(next, 2 * index + 1)];
+        let mut halves = [2 * index, 2 * index + 1].map(|half| Place::new(next, half));
         let mut at = Some(root);
         while let Some(line) = at {
             for slot in line.slots() {
@@ -144,13 +149,14 @@ impl RawTable {
 /// The next free place in one half of a bucket that is being moved.
 struct Place<'g> {
     array: &'g Array,
+    bucket: usize,
     line: &'g Line,
     slot: usize,
 }
 
 impl<'g> Place<'g> {
     fn new(array: &'g Array, bucket: usize) -> Self {
-        Self { array, line: array.root(bucket), slot: 0 }
+        Self { array, bucket, line: array.root(bucket), slot: 0 }
     }
 
     /// Puts `word` here, unless another thread has, and moves on.
@@ -158,6 +164,11 @@ impl<'g> Place<'g> {
         if self.slot == self.line.slots().len() {
             self.line = self.line.next().unwrap_or_else(|| self.line.grow(self.array));
             self.slot = 0;
+        }
+        if let Some(cell) = self.array.cell(self.bucket)
+            && !is_broken(Rule::CopyRaises)
+        {
+            cell.raise(word.tag());
         }
         // If it fails, another thread has put the same word here, which may have left the slot since: then its sequence
         // number says so. AcqRel: Release publishes the entry (partner: the Acquire in `find`).

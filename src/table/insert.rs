@@ -1,5 +1,6 @@
 //! Inserting: announce, put, clear. Steps are numbered as in the design document.
 
+use super::array::Array;
 use super::bucket::{Line, MAX_LINES};
 use super::raw::{Entry, Hash, RawTable, Seen};
 use super::slot::{Control, ControlWord, Slot, SlotWord};
@@ -66,7 +67,7 @@ impl RawTable {
             let version = match control.state() {
                 Control::Idle(version) => version,
                 Control::Pending(announced) => {
-                    finish(root, announced);
+                    help(array, array.index_of(hash.0), announced, guard);
                     continue;
                 }
                 Control::Frozen(_) | Control::Moved => {
@@ -75,6 +76,8 @@ impl RawTable {
                     continue;
                 }
             };
+            // Before the announcement: so no insert after it has set bits that are taken for old ones.
+            let cell = array.cell(array.index_of(hash.0)).map(|cell| (cell, cell.read()));
             // Step 2.
             match scan(root, hash, key, guard) {
                 Scan::Present(seen) if keep(seen.entry()) => return RawInsert::Kept(seen.entry()),
@@ -109,6 +112,9 @@ impl RawTable {
                         Ordering::Relaxed,
                     );
                     if announce.is_ok() {
+                        if let Some((cell, seen)) = cell {
+                            cell.publish(seen, root, hash.tag());
+                        }
                         finish(root, entry);
                         return RawInsert::Added;
                     }
@@ -172,9 +178,20 @@ fn scan<'g>(root: &'g Line, hash: Hash, key: &SessionKey, _guard: &'g Guard) -> 
     }
 }
 
+/// Step 5 for an entry that somebody else has announced in bucket `index`, when its control word was just read.
+pub(super) fn help(array: &Array, index: usize, announced: NonNull<Header>, _guard: &Guard) {
+    if let Some(cell) = array.cell(index)
+        && !is_broken(Rule::HelpRaises)
+    {
+        // SAFETY: as in `finish`.
+        cell.raise(unsafe { announced.as_ref() }.tag());
+    }
+    finish(array.root(index), announced);
+}
+
 /// Step 5: puts the announced entry in its slot and clears the announcement. Anyone may do it, any number of times and
 /// at any time later.
-pub(super) fn finish(root: &Line, announced: NonNull<Header>) {
+fn finish(root: &Line, announced: NonNull<Header>) {
     // SAFETY: the entry was announced when the caller, who is pinned, read the control word (or is the caller's own);
     // rule R1 keeps it from being retired before the announcement is cleared, and the guard keeps it after.
     let entry = unsafe { announced.as_ref() };

@@ -20,6 +20,7 @@
 
 mod array;
 mod bucket;
+mod filter;
 mod find;
 mod forward;
 #[cfg(all(fuzzing, not(resumption_loom)))]

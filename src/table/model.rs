@@ -20,6 +20,16 @@ struct Tracked {
     retired: AtomicUsize,
 }
 
+// loom runs all threads of a model on one thread of the system.
+std::thread_local! {
+    static FILTERS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether the arrays of the model have filters.
+pub(super) fn has_filters() -> bool {
+    FILTERS.get()
+}
+
 /// A table of few buckets, and the graveyard of what was unlinked.
 pub struct ModelTable {
     raw: Option<RawTable>,
@@ -40,6 +50,17 @@ impl ModelTable {
 
     /// An empty table of so many buckets.
     pub fn with_buckets(count: usize) -> Self {
+        FILTERS.set(false);
+        Self::of(count)
+    }
+
+    /// An empty table of so many buckets with a filter, as will have the ones it grows into.
+    pub fn with_filter(count: usize) -> Self {
+        FILTERS.set(true);
+        Self::of(count)
+    }
+
+    fn of(count: usize) -> Self {
         let raw = RawTable::new(count, RandomState::with_seeds(1, 2, 3, 4)).ok();
         Self { raw: Some(raw.expect("a few lines of memory")), graveyard: Mutex::new(Vec::new()) }
     }
@@ -81,7 +102,18 @@ impl ModelTable {
     pub fn get(&self, key: u8) -> Option<u32> {
         let (hash, key) = self.key(key);
         let guard = Guard::for_model();
-        let seen = self.raw().find(hash, &key, &guard).ok()?;
+        if self.raw().is_absent(hash, &guard) { None } else { self.find(hash, &key) }
+    }
+
+    /// The value under the key, which the filter is not asked about.
+    pub fn get_past_filter(&self, key: u8) -> Option<u32> {
+        let (hash, key) = self.key(key);
+        self.find(hash, &key)
+    }
+
+    fn find(&self, hash: Hash, key: &SessionKey) -> Option<u32> {
+        let guard = Guard::for_model();
+        let seen = self.raw().find(hash, key, &guard).ok()?;
         Some(read(seen.entry().pointer()))
     }
 
@@ -155,6 +187,7 @@ fn read(entry: NonNull<Header>) -> u32 {
 
 impl Drop for ModelTable {
     fn drop(&mut self) {
+        FILTERS.set(false);
         if std::thread::panicking() {
             // A model that failed leaves everything as it is: an entry may be in two places.
             std::mem::forget(self.raw.take());

@@ -104,9 +104,8 @@ impl RawTable {
 
     #[inline]
     pub(super) fn hash(&self, id: &SessionId) -> Hash {
-        // The padding is hashed with the id: a fixed length costs less than it saves. The length comes in afterwards, and
-        // chooses another bucket, so that ids which differ in trailing zeros only do not crowd one.
-        Hash(self.hasher.hash_one(id) ^ (id.len() as u64) << 58)
+        // The padding is hashed with the id: a fixed length costs less than it saves, and the padding tells lengths apart.
+        Hash(self.hasher.hash_one(id))
     }
 
     /// The array where every operation begins.

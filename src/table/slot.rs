@@ -73,7 +73,7 @@ impl SlotWord {
     }
 
     /// What is where a live slot has its tag.
-    #[cfg(any(not(target_arch = "x86_64"), miri, fuzzing, resumption_loom))]
+    #[inline]
     pub(super) fn tag(self) -> u16 {
         (self.0.addr() >> TAG_SHIFT) as u16
     }

@@ -1,48 +1,48 @@
 //! Comparisons of many bytes at once: the tags of a line's slots, and what a lookup must match.
 
-use super::bucket::SLOTS;
-use super::slot::Slot;
+use super::bucket::Line;
 
 /// One bit for each slot whose word has this tag, be it live, frozen or empty.
 #[cfg(all(target_arch = "x86_64", not(miri), not(fuzzing), not(resumption_loom)))]
 #[inline(always)]
-pub(super) fn candidates(slots: &[Slot; SLOTS], tag: u16) -> u32 {
+pub(super) fn candidates(line: &Line, tag: u16) -> u32 {
     use std::arch::asm;
-    use std::arch::x86_64::{__m128i, _mm_castsi128_pd, _mm_cmpeq_epi16, _mm_movemask_pd, _mm_set1_epi16};
-    const { assert!(SLOTS == 6) };
-    let (first, second, third): (__m128i, __m128i, __m128i);
-    // Two slots a load. Rust has no atomic load of 16 bytes, so the instruction is spelled out: the processor reads at
-    // least the aligned words in it one by one and whole, as six relaxed loads would.
-    // SAFETY: reads the 48 bytes of the slots and nothing else.
+    use std::arch::x86_64::_mm_set1_epi16;
+    const { assert!(super::bucket::SLOTS == 6 && Line::SLOTS_AT == 16) };
+    let (four, two): (u32, u32);
+    // Rust has no atomic load of 16 bytes, so the instructions are spelled out: two slots a load, of which the processor
+    // reads at least the aligned words one by one and whole, as six relaxed loads would. A slot's tag is its highest 16
+    // bits. The upper halves of the first four slots are put side by side; the masks take the highest bit of each half,
+    // and of the last two slots.
+    // SAFETY: reads the 48 bytes of the slots and nothing else. A line is aligned to 64 bytes and its slots are the last
+    // 48, so each load is aligned. SSE2 is part of x86-64.
     unsafe {
         asm!(
-            "movdqu {first}, [{slots}]",
-            "movdqu {second}, [{slots} + 16]",
-            "movdqu {third}, [{slots} + 32]",
-            slots = in(reg) slots.as_ptr(),
-            first = out(xmm_reg) first,
-            second = out(xmm_reg) second,
-            third = out(xmm_reg) third,
+            "movaps {upper}, [{line} + 16]",
+            "shufps {upper}, [{line} + 32], 0xdd",
+            "pcmpeqw {upper}, {tags}",
+            "pcmpeqw {tags}, [{line} + 48]",
+            "movmskps {four:e}, {upper}",
+            "movmskpd {two:e}, {tags}",
+            line = in(reg) line,
+            upper = out(xmm_reg) _,
+            tags = inout(xmm_reg) _mm_set1_epi16(tag.cast_signed()) => _,
+            four = out(reg) four,
+            two = out(reg) two,
             options(nostack, preserves_flags, readonly),
         );
     }
-    // A slot's tag is its highest 16 bits, and the mask takes the highest bit of each slot.
-    // SAFETY: SSE2 is part of x86-64.
-    let bits = |pair: __m128i| unsafe {
-        let equal = _mm_cmpeq_epi16(pair, _mm_set1_epi16(tag.cast_signed()));
-        _mm_movemask_pd(_mm_castsi128_pd(equal)).cast_unsigned()
-    };
-    bits(first) | bits(second) << 2 | bits(third) << 4
+    four | two << 4
 }
 
 /// As above, for other processors, and for whoever watches each access.
 #[cfg(not(all(target_arch = "x86_64", not(miri), not(fuzzing), not(resumption_loom))))]
 #[inline(always)]
-pub(super) fn candidates(slots: &[Slot; SLOTS], tag: u16) -> u32 {
-    use super::slot::SlotWord;
+pub(super) fn candidates(line: &Line, tag: u16) -> u32 {
+    use super::slot::{Slot, SlotWord};
     use crate::sync::Ordering;
     let bit = |(i, slot): (usize, &Slot)| u32::from(SlotWord(slot.load(Ordering::Relaxed)).tag() == tag) << i;
-    slots.iter().enumerate().map(bit).fold(0, |mask, bit| mask | bit)
+    line.slots().iter().enumerate().map(bit).fold(0, |mask, bit| mask | bit)
 }
 
 /// Whether both pairs are equal: one branch, where two comparisons would be two.

@@ -39,7 +39,7 @@ impl Mark<'_> {
     /// Sets the bit. Writes only when it is not set: in a busy wheel it nearly always is.
     #[inline]
     pub(super) fn set(&self) {
-        // SeqCst, both: pair with fences O and T.
+        // SeqCst, both: their partners are fences O and T.
         if self.word.load(Ordering::SeqCst) & self.bit == 0 {
             self.word.fetch_or(self.bit, Ordering::SeqCst);
         }

@@ -30,9 +30,9 @@ impl Cache {
         false
     }
 
-    /// What `Cache::insert` does with the account.
-    fn insert(&self, most: usize) {
-        if !self.room.try_reserve() && !self.evict() {
+    /// What `Cache::insert` does with the account, by the thread with this index. Models with a thread 9 have no pockets.
+    fn insert(&self, most: usize, thread: usize) {
+        if !self.room.try_reserve(thread) && !self.evict() {
             self.room.overdraw();
         }
         let entries = self.entries.fetch_add(1, Ordering::Relaxed) + 1;
@@ -45,8 +45,8 @@ models! {
     fn room_for_one_and_two_inserts() {
         let cache = Cache::new(1);
         let other = Arc::clone(&cache);
-        let inserter = thread::spawn(move || other.insert(3));
-        cache.insert(3);
+        let inserter = thread::spawn(move || other.insert(3, 9));
+        cache.insert(3, 9);
         inserter.join().unwrap();
         let entries = cache.entries.load(Ordering::Relaxed);
         assert_eq!(cache.room.count(), entries, "the account agrees with the table");
@@ -56,15 +56,15 @@ models! {
     /// A full cache, two inserts, and a take that gives room back at the same time.
     fn full_cache_two_inserts_and_a_take() {
         let cache = Cache::new(1);
-        cache.insert(1);
+        cache.insert(1, 9);
         let (a, b) = (Arc::clone(&cache), Arc::clone(&cache));
-        let inserter = thread::spawn(move || a.insert(3));
+        let inserter = thread::spawn(move || a.insert(3, 9));
         let taker = thread::spawn(move || {
             if b.evict() {
-                b.room.give_back();
+                b.room.give_back(9);
             }
         });
-        cache.insert(3);
+        cache.insert(3, 9);
         inserter.join().unwrap();
         taker.join().unwrap();
         let entries = cache.entries.load(Ordering::Relaxed);
@@ -75,9 +75,60 @@ models! {
     /// The capacity is lowered while an insert is under way: one of the two settles.
     fn capacity_is_lowered_during_an_insert() {
         let cache = Cache::new(2);
-        cache.insert(2);
+        cache.insert(2, 9);
         let other = Arc::clone(&cache);
-        let inserter = thread::spawn(move || other.insert(3));
+        let inserter = thread::spawn(move || other.insert(3, 9));
+        cache.room.set_limit(1);
+        cache.room.settle(|| cache.evict());
+        inserter.join().unwrap();
+        let entries = cache.entries.load(Ordering::Relaxed);
+        assert_eq!(cache.room.count(), entries);
+        assert!(entries <= 1, "settles at or below the lowered capacity, not at {entries}");
+    }
+
+    /// A thread pockets room while another looks for some: what is in a pocket is not lost to the others.
+    fn pocket_meets_insert() {
+        let cache = Cache::new(2);
+        assert!(cache.room.try_reserve(0), "the first of two");
+        let other = Arc::clone(&cache);
+        let taker = thread::spawn(move || other.room.give_back(0));
+        let reserved = usize::from(cache.room.try_reserve(1)) + usize::from(cache.room.try_reserve(1));
+        taker.join().unwrap();
+        assert_eq!(cache.room.count(), reserved);
+        let more = (0..3).filter(|_| cache.room.try_reserve(2)).count();
+        assert_eq!(reserved + more, 2, "as many as there is room for");
+    }
+
+    /// Two threads empty pockets, whose owner takes from one and puts into it.
+    fn pocket_meets_two_inserts() {
+        let cache = Cache::new(3);
+        assert!(cache.room.try_reserve(0) && cache.room.try_reserve(0));
+        cache.room.give_back(0);
+        let (a, b) = (Arc::clone(&cache), Arc::clone(&cache));
+        let owner = thread::spawn(move || {
+            let reserved = a.room.try_reserve(0);
+            a.room.give_back(0);
+            usize::from(reserved)
+        });
+        let first = thread::spawn(move || (0..2).filter(|_| b.room.try_reserve(1)).count());
+        let ours = (0..2).filter(|_| cache.room.try_reserve(2)).count();
+        // Two were there, and the owner gave one back.
+        let reserved = 1 + owner.join().unwrap() + first.join().unwrap() + ours - 1;
+        assert_eq!(cache.room.count(), reserved);
+        let more = (0..4).filter(|_| cache.room.try_reserve(2)).count();
+        // Those that look for room together may go over by one each, and settle when they have used it.
+        assert!((3..=5).contains(&(reserved + more)), "as many as there is room for");
+    }
+
+    /// The capacity is lowered while a session goes into room from a pocket.
+    fn capacity_is_lowered_during_an_insert_from_a_pocket() {
+        let cache = Cache::new(3);
+        cache.insert(3, 0);
+        cache.insert(3, 0);
+        assert!(cache.evict());
+        cache.room.give_back(0);
+        let other = Arc::clone(&cache);
+        let inserter = thread::spawn(move || other.insert(3, 0));
         cache.room.set_limit(1);
         cache.room.settle(|| cache.evict());
         inserter.join().unwrap();
@@ -88,6 +139,7 @@ models! {
 }
 
 twins! {
+    room_in_a_pocket_that_nobody_knows_of: PocketOpens breaks pocket_meets_insert;
     room_that_is_not_settled: Settle breaks room_for_one_and_two_inserts;
     capacity_is_lowered_without_the_fence: SettleFence breaks capacity_is_lowered_during_an_insert;
 }

@@ -5,6 +5,7 @@ use crate::run::Model;
 pub mod capacity;
 pub mod connection;
 pub mod context;
+pub mod filter;
 pub mod growth;
 pub mod ledger;
 pub mod reclamation;
@@ -18,6 +19,7 @@ pub fn all() -> impl Iterator<Item = Model> {
         capacity::MODELS,
         connection::MODELS,
         context::MODELS,
+        filter::MODELS,
         growth::MODELS,
         ledger::MODELS,
         reclamation::MODELS,

@@ -1,0 +1,154 @@
+//! Threads that take part in reclamation, and how they pin.
+
+use super::guard::{DOUBT, Guard};
+#[cfg(resumption_loom)]
+use super::model::{ModelPin, Part};
+#[cfg(not(resumption_loom))]
+use crate::ledger::{self, Page};
+use crate::thread_index::ThreadIndex;
+use crossbeam_epoch::{Collector, LocalHandle};
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+struct Participant {
+    #[cfg(not(resumption_loom))]
+    handle: LocalHandle,
+    #[cfg(resumption_loom)]
+    handle: Part<LocalHandle>,
+    index: ManuallyDrop<ThreadIndex>,
+    // What guards have as their `thread`.
+    thread: Cell<usize>,
+}
+
+impl Participant {
+    fn new() -> Self {
+        let handle = COLLECTOR.register();
+        #[cfg(resumption_loom)]
+        let handle = Part::new(handle);
+        let index = ThreadIndex::acquire(is_unused);
+        Self { handle, thread: Cell::new(index.get()), index: ManuallyDrop::new(index) }
+    }
+
+    #[inline(always)]
+    fn pin(&self) -> Guard {
+        let inner = own_pin(self.handle.pin());
+        let guard = Guard::new(inner, self.thread.get());
+        #[cfg(not(resumption_loom))]
+        if let Some(page) = guard.page()
+            && page.pin()
+        {
+            guard.free_due(page);
+        }
+        guard
+    }
+}
+
+impl Drop for Participant {
+    /// The thread ends: what it has retired goes to the collector.
+    fn drop(&mut self) {
+        if !cfg!(resumption_loom) {
+            self.pin().flush();
+        }
+        // SAFETY: taken once, here, and not used again.
+        let index = unsafe { ManuallyDrop::take(&mut self.index) };
+        // A guard may outlive its participant, in another thread-local. It still writes to the page of this index, which
+        // goes to nobody else until then.
+        if self.handle.is_pinned() {
+            index.lose();
+        }
+    }
+}
+
+/// Whether no guard of a thread that has ended writes to the page of this index any more.
+pub(super) fn is_unused(index: usize) -> bool {
+    #[cfg(not(resumption_loom))]
+    return ledger::page(index).is_none_or(Page::has_no_guards);
+    #[cfg(resumption_loom)]
+    return index != UNKNOWN_THREAD;
+}
+
+#[cfg(not(resumption_loom))]
+static COLLECTOR: std::sync::LazyLock<Collector> = std::sync::LazyLock::new(Collector::new);
+
+#[cfg(not(resumption_loom))]
+thread_local! {
+    static PARTICIPANT: Participant = Participant::new();
+}
+
+#[cfg(resumption_loom)]
+loom::lazy_static! {
+    static ref COLLECTOR: Part<Collector> = Part::new(Collector::new());
+}
+
+#[cfg(resumption_loom)]
+loom::thread_local! {
+    static PARTICIPANT: Participant = Participant::new();
+}
+
+#[cfg(not(resumption_loom))]
+pub(super) type Pin = crossbeam_epoch::Guard;
+
+/// The models of the table's own protocol pin nothing: they keep every entry until they end.
+#[cfg(resumption_loom)]
+pub(super) type Pin = ModelPin;
+
+#[inline]
+fn own_pin(guard: crossbeam_epoch::Guard) -> Pin {
+    #[cfg(resumption_loom)]
+    let guard = ModelPin(Some(guard));
+    guard
+}
+
+/// The index of a thread that has none any more.
+const UNKNOWN_THREAD: usize = !DOUBT;
+
+/// Pins the current thread: sessions borrowed under the guard stay readable until it is dropped.
+///
+/// The same as [`SessionContext::pin`](crate::SessionContext::pin): a guard is good for every context. Costs one full
+/// memory barrier (about 7 ns) for the first guard of a thread and next to nothing for a nested one, so one guard over
+/// many lookups is the fast way.
+#[inline]
+pub fn pin() -> Guard {
+    #[cfg(resumption_loom)]
+    if !super::model::has_collector() {
+        return Guard::for_model();
+    }
+    // The pinning is left out of the closure, so that what is in it is small enough to be inlined, and the guard is not
+    // passed through memory.
+    match PARTICIPANT.try_with(|participant| NonNull::from(participant)) {
+        // SAFETY: the thread's participant lives until its thread-locals are destroyed, which is not during this call.
+        Ok(participant) => unsafe { participant.as_ref() }.pin(),
+        Err(_) => late_guard(),
+    }
+}
+
+/// A guard for a thread whose own participant is gone already: its thread-locals are being destroyed.
+#[cold]
+fn late_guard() -> Guard {
+    let inner = own_pin(COLLECTOR.register().pin());
+    Guard::new(inner, UNKNOWN_THREAD)
+}
+
+/// Has the next guards of the current thread begin with this as their `thread`.
+#[cfg(not(resumption_loom))]
+pub(super) fn remember(thread: usize) {
+    let _ = PARTICIPANT.try_with(|participant| participant.thread.set(thread));
+}
+
+/// The guard under which a table gives its arrays back.
+pub(crate) fn pin_to_drop() -> Guard {
+    pin()
+}
+
+/// Gives back what the current thread has retired, as far as other threads' guards allow.
+///
+/// For event loops to call before they sleep: an idle thread would otherwise keep the last sessions it removed, wiped
+/// only when some thread next collects. Never blocks; does nothing useful while the current thread holds a guard. Frees
+/// some ten thousand sessions a call at most, so who has removed a million calls it again.
+pub fn idle() {
+    // The epoch moves at most once per collection and has to move twice before what was just retired may go.
+    for _ in 0..3 {
+        pin().flush();
+    }
+}
