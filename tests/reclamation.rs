@@ -291,3 +291,46 @@ fn a_guard_may_outlive_its_threads_participant() {
         live.now.load(Ordering::Relaxed) == 0
     }));
 }
+
+/// A payload that knows the thread that is to free it.
+struct Homesick {
+    home: thread::ThreadId,
+    away: Arc<AtomicUsize>,
+}
+
+impl Drop for Homesick {
+    fn drop(&mut self) {
+        self.away.fetch_add(usize::from(thread::current().id() != self.home), Ordering::Relaxed);
+    }
+}
+
+impl Payload for Homesick {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn a_busy_thread_frees_what_it_took_and_not_what_another_did() {
+    let _alone = alone();
+    let context = SessionContext::<Homesick>::new();
+    let (away, start) = (Arc::new(AtomicUsize::new(0)), Barrier::new(2));
+    thread::scope(|scope| {
+        for thread in 0..2 {
+            let (context, away, start) = (&context, &away, &start);
+            scope.spawn(move || {
+                start.wait();
+                for n in 0..ROUNDS {
+                    let key = key(2 * n + thread);
+                    let payload = Homesick { home: thread::current().id(), away: Arc::clone(away) };
+                    context.add_session(Arc::new(context.session(key).build(payload))).expect("it fits");
+                    assert!(context.take(&key, &SessionIdContext::EMPTY).is_some());
+                }
+                // Not before the other is done as well: what it still frees at its end may be this one's.
+                start.wait();
+            });
+        }
+    });
+    let away = away.load(Ordering::Relaxed);
+    assert!(away < ROUNDS / 10, "{away} of {} were freed by the other thread", 2 * ROUNDS);
+}

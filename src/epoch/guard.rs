@@ -2,13 +2,15 @@
 
 #[cfg(not(resumption_loom))]
 use super::freeing::{is_freeing, one_at_a_time};
+#[cfg(not(resumption_loom))]
+use super::home::{self, Batch};
 #[cfg(resumption_loom)]
 use super::model::{ModelPin, is_freeing, one_at_a_time};
 use super::participant::Pin;
 #[cfg(resumption_loom)]
 use super::participant::is_unused;
 #[cfg(not(resumption_loom))]
-use crate::ledger::{self, Lent, Page, Retired};
+use crate::ledger::{self, Lent, Page};
 use crate::session::Header;
 use crate::sync::{Rule, fence_between_loads, is_broken};
 #[cfg(resumption_loom)]
@@ -105,7 +107,8 @@ impl Guard {
         #[cfg(not(resumption_loom))]
         if let Some(page) = self.page() {
             if page.take_due() {
-                self.flush();
+                self.collect(page);
+                self.free_some();
             }
             page.repin();
         } else {
@@ -137,6 +140,8 @@ impl Guard {
     fn free_some(&self) {
         if !is_freeing() {
             self.inner.flush();
+            #[cfg(not(resumption_loom))]
+            home::free(self.thread());
         }
     }
 
@@ -147,6 +152,8 @@ impl Guard {
             self.collect(page);
         }
         self.free_some();
+        #[cfg(not(resumption_loom))]
+        home::free_all();
     }
 
     /// Does for all threads what [`flush`](Self::flush) does for one, about once a second for the whole process: of
@@ -158,6 +165,7 @@ impl Guard {
                 self.collect(page);
             }
             self.free_some();
+            home::free_all();
         }
     }
 
@@ -170,7 +178,7 @@ impl Guard {
     /// Hands what waits in a page to the collector, in one piece.
     #[cfg(not(resumption_loom))]
     fn collect(&self, page: &Page) {
-        let mut batch = Batch { retired: Vec::new(), lent: Vec::new() };
+        let mut batch = Batch::new();
         page.stash.take(|retired| {
             // All room at once, when there is a first one.
             if batch.retired.is_empty() {
@@ -179,11 +187,12 @@ impl Guard {
             batch.retired.push(retired);
         });
         page.loans.take(|lent| batch.lent.push(lent));
-        if !(batch.retired.is_empty() && batch.lent.is_empty()) {
+        if !batch.is_empty() {
+            let (batch, thread) = (Box::new(batch), self.thread());
             // SAFETY: each entry was retired under the promise of `retire`, and `take` gave it to us alone. It was
             // unlinked before it was stashed, so whoever can reach it holds a guard that exists now. Whoever was lent a
             // session holds its guard still, or has no use for it any more.
-            unsafe { self.defer(move || batch.release()) };
+            unsafe { self.inner.defer_unchecked(move || home::send(batch, thread)) };
         }
     }
 
@@ -246,9 +255,11 @@ impl Guard {
                 }
             } else {
                 ledger::count_retired(weight);
-                let batch = Batch { retired: vec![retired], lent: Vec::new() };
+                let mut batch = Box::new(Batch::new());
+                batch.retired.push(retired);
+                let thread = self.thread();
                 // SAFETY: the caller's promise, as in `collect`.
-                unsafe { self.defer(move || batch.release()) };
+                unsafe { self.inner.defer_unchecked(move || home::send(batch, thread)) };
             }
         }
         #[cfg(resumption_loom)]
@@ -308,35 +319,6 @@ impl Drop for Guard {
 
 /// What gives an entry back.
 pub(crate) type Release = unsafe fn(NonNull<Header>);
-
-/// Entries and loans whose grace period has begun.
-#[cfg(not(resumption_loom))]
-struct Batch {
-    retired: Vec<Retired>,
-    lent: Vec<*mut Lent>,
-}
-
-#[cfg(not(resumption_loom))]
-impl Batch {
-    fn release(self) {
-        let (mut sessions, mut bytes) = (0, 0);
-        for (entry, release) in self.retired {
-            let Some(entry) = NonNull::new(entry) else { continue };
-            sessions += 1;
-            // SAFETY: by the promise of `retire`, the entry is alive until it is released, which is now.
-            bytes += u64::from(unsafe { entry.as_ref() }.weight());
-            // SAFETY: `retire` made the address from a function of this very type.
-            let release = unsafe { std::mem::transmute::<*mut (), Release>(release) };
-            // SAFETY: the grace period is over, and the entry was stashed, taken and deferred once.
-            unsafe { release(entry) };
-        }
-        ledger::count_freed(sessions, bytes);
-        for lent in self.lent {
-            // SAFETY: `lend` made it from a box, and it was stashed, taken and deferred once.
-            drop(unsafe { Box::from_raw(lent) });
-        }
-    }
-}
 
 impl std::fmt::Debug for Guard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -7,6 +7,8 @@ mod arc_slot;
 #[cfg(not(resumption_loom))]
 mod freeing;
 mod guard;
+#[cfg(not(resumption_loom))]
+mod home;
 #[cfg(resumption_loom)]
 mod model;
 mod participant;

@@ -147,7 +147,7 @@ impl Page {
 }
 
 // Threads that have a page. Those beyond hand each entry to the collector at once.
-const PAGES: usize = 64;
+pub(crate) const PAGES: usize = 64;
 
 static BOOK: [CachePadded<Page>; PAGES] = [const { CachePadded::new(Page::new()) }; PAGES];
 
