@@ -120,9 +120,9 @@ impl<T: Payload> SessionContext<T> {
     pub(super) fn insert(&self, session: Arc<Session<T>>, terms: Terms) -> Result<CacheInsert<T>, AddError> {
         self.check_weight(&session)?;
         let mut departures = self.departures();
-        let guard = self.pin();
-        // The bucket is on its way while the rest is done.
+        // Before the barrier of the pin, which would wait for it; and the bucket is on its way while the rest is done.
         let hash = self.cache.hash_of(&session.key());
+        let guard = self.pin();
         self.cache.prefetch_bucket(hash, &guard);
         // Upkeep comes first: what has expired makes room, and what is added now is not removed by the same call.
         self.upkeep(terms.now, &mut departures, &guard);

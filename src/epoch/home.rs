@@ -50,7 +50,7 @@ impl Home {
         let mut top = self.0.swap(ptr::null_mut(), Ordering::Acquire);
         while let Some(batch) = NonNull::new(top) {
             // SAFETY: `put` made it from a box, and the swap gave the stack to us alone.
-            let batch = unsafe { Box::from_raw(batch.as_ptr()) };
+            let batch = *unsafe { Box::from_raw(batch.as_ptr()) };
             top = batch.below;
             one_at_a_time(move || batch.release());
         }
@@ -90,7 +90,7 @@ impl Batch {
         self.retired.is_empty() && self.lent.is_empty()
     }
 
-    fn release(self: Box<Self>) {
+    fn release(self) {
         let (mut sessions, mut bytes) = (0, 0);
         for (entry, release) in self.retired {
             let Some(entry) = NonNull::new(entry) else { continue };

@@ -9,7 +9,6 @@ use crate::thread_index::ThreadIndex;
 use crossbeam_epoch::{Collector, LocalHandle};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::ptr::NonNull;
 
 struct Participant {
     #[cfg(not(resumption_loom))]
@@ -30,10 +29,12 @@ impl Participant {
         Self { handle, thread: Cell::new(index.get()), index: ManuallyDrop::new(index) }
     }
 
-    #[inline(always)]
+    // Meant to be a call with what is around it inlined: as a part of its callers it makes these so large that lookups are
+    // not inlined, and with more of its code in the window of the processor fewer lookups are under way at once.
+    #[inline]
     fn pin(&self) -> Guard {
-        let inner = own_pin(self.handle.pin());
-        let guard = Guard::new(inner, self.thread.get());
+        let thread = self.thread.get();
+        let guard = Guard::new(own_pin(self.handle.pin()), thread);
         #[cfg(not(resumption_loom))]
         if let Some(page) = guard.page()
             && page.pin()
@@ -114,13 +115,7 @@ pub fn pin() -> Guard {
     if !super::model::has_collector() {
         return Guard::for_model();
     }
-    // The pinning is left out of the closure, so that what is in it is small enough to be inlined, and the guard is not
-    // passed through memory.
-    match PARTICIPANT.try_with(|participant| NonNull::from(participant)) {
-        // SAFETY: the thread's participant lives until its thread-locals are destroyed, which is not during this call.
-        Ok(participant) => unsafe { participant.as_ref() }.pin(),
-        Err(_) => late_guard(),
-    }
+    PARTICIPANT.try_with(Participant::pin).unwrap_or_else(|_| late_guard())
 }
 
 /// A guard for a thread whose own participant is gone already: its thread-locals are being destroyed.
