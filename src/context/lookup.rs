@@ -152,10 +152,10 @@ impl<T: Payload> SessionContext<T> {
 
     /// As [`lookup`](Self::lookup), with a counted reference that outlives any guard (get1).
     pub fn lookup_arc(&self, key: &SessionKey, id_context: &SessionIdContext) -> Option<Arc<Session<T>>> {
-        let hash = self.cache.hash_of(key);
         let guard = self.pin();
         let wanted = Wanted { key, context: id_context, now: self.now() };
         if self.is_plain() {
+            let hash = self.cache.hash_of(key);
             if guard.is_in_doubt() && !self.asks_outside() && self.cache.is_absent(hash, &guard) {
                 self.count_absent(hash, &guard);
                 return None;
