@@ -222,3 +222,22 @@ pub(super) enum Control {
     Frozen(u32),
     Moved,
 }
+
+#[cfg(all(test, not(resumption_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_slots_are_those_that_may_be_followed() {
+        let entry = NonNull::<Header>::dangling();
+        let (live, empty) = (SlotWord::live(entry, 0xffff), SlotWord::empty(u32::MAX));
+        let kinds = [live, live.frozen(), empty, empty.frozen()];
+        for choice in 0..kinds.len().pow(SLOTS as u32) {
+            let words: [_; SLOTS] = std::array::from_fn(|i| kinds[choice >> (2 * i) & 3]);
+            let expected = (0..SLOTS).filter(|&i| words[i].is_live());
+            assert!(LiveSlots::of(&words).eq(expected), "{choice:o}");
+        }
+        assert_eq!(live.entry_or(0x40), entry.addr().get());
+        assert_eq!((empty.entry_or(0x40), live.frozen().entry_or(0x40)), (0x40, 0x40));
+    }
+}
