@@ -104,6 +104,37 @@ fn departure_2_a_session_that_is_used_stays() {
     }
 }
 
+/// Departure 2: of sessions that were used since the last eviction none goes, though one look chooses for several evictions.
+#[test]
+fn departure_2_a_session_that_was_just_used_stays() {
+    for _ in 0..8 {
+        let bed = bed(200);
+        (0..201).for_each(|n| drop(bed.add(n)));
+        let used: Vec<u32> = bed.held().into_iter().filter(|n| n % 2 == 0).collect();
+        used.iter().for_each(|&n| assert_eq!(bed.find(&key(n)), Some(n)));
+        (301..320).for_each(|n| drop(bed.add(n)));
+        assert!(used.iter().all(|&n| bed.context.contains(&key(n))));
+    }
+}
+
+/// V4 to the letter in a small cache: of sessions that nobody used it is always the one that expires first, whoever came last.
+#[test]
+fn v4_in_a_small_cache_who_expires_first_goes() {
+    let bed = bed(24);
+    let mut held = Vec::new();
+    for n in 0..300 {
+        let timeout = 100 + u64::from(n * 7_919 % 997);
+        let session = bed.context.session(key(n)).id_context(www()).timeout(seconds(timeout)).build(n);
+        bed.context.add_session(Arc::new(session)).expect("it fits");
+        if held.len() == 24 {
+            held.sort_unstable();
+            held.remove(0);
+        }
+        held.push((timeout, n));
+        assert!(held.iter().all(|&(_, n)| bed.context.contains(&key(n))), "after {n}");
+    }
+}
+
 /// Protection is not for ever: a session that was used once gives way when all others are used too.
 #[test]
 fn departure_2_use_is_forgotten_in_time() {
@@ -266,7 +297,7 @@ fn a_replacement_in_a_full_cache_evicts_nobody() {
 #[test]
 fn promise_f_the_bound_holds_at_every_instant() {
     const THREADS: usize = 4;
-    for capacity in [1, 3, 50] {
+    for capacity in [1, 3, 50, 200] {
         let bed = bed(capacity);
         let (next, done) = (AtomicU32::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {

@@ -2,5 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod hand;
+mod window;
 
 pub(crate) use hand::{Hands, Rank};
+pub(crate) use window::Window;

@@ -324,6 +324,7 @@ impl Header {
         self.slot.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn seq(&self) -> u32 {
         self.seq.load(Ordering::Relaxed)
     }

@@ -111,6 +111,12 @@ impl Array {
         self.filter.as_ref().map(|filter| filter.cell(index))
     }
 
+    /// The index of the bucket that has this root line; `None` when it is no root line of this array.
+    pub(super) fn index_of_root(&self, root: &Line) -> Option<usize> {
+        let bytes = ptr::from_ref(root).addr().wrapping_sub(self.first.addr().get());
+        (bytes < self.count * size_of::<Line>()).then_some(bytes / size_of::<Line>())
+    }
+
     /// The array that this one's buckets move to.
     #[inline]
     pub(super) fn next(&self) -> Option<&Array> {

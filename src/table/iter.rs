@@ -4,7 +4,7 @@ use super::array::Array;
 use super::bucket::Line;
 use super::prefetch::prefetch;
 use super::raw::{Entry, RawTable, Seen};
-use super::slot::{ControlWord, SlotWord};
+use super::slot::{ControlWord, LiveSlots, SlotWord};
 use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::session::Header;
@@ -17,6 +17,7 @@ const BUCKETS_AHEAD: usize = 4;
 const WALK_AHEAD: usize = 10;
 
 /// Where a walk went: over `width` buckets from `from` on, of `buckets` there were.
+#[derive(Clone, Copy)]
 pub(crate) struct Walk {
     pub(crate) from: usize,
     pub(crate) width: usize,
@@ -97,7 +98,8 @@ impl RawTable {
         Walk { from, width, buckets }
     }
 
-    #[inline]
+    // Into each walk: a call for each bucket, which is three or four sessions, would cost as much as they do.
+    #[inline(always)]
     fn visit_bucket<'g>(
         &self,
         array: &'g Array,
@@ -108,14 +110,8 @@ impl RawTable {
         let root = array.root(index);
         let mut at = Some(root);
         while let Some(line) = at {
-            // Acquire: as in `find`, pairs with the AcqRel that filled the slot, or that froze it.
-            let words = line.slots().each_ref().map(|slot| SlotWord(slot.load(Ordering::Acquire)));
-            let bit = |(i, word): (usize, &SlotWord)| u32::from(word.is_live()) << i;
-            // No branch for each slot: which are live is random.
-            let mut live = words.iter().enumerate().map(bit).fold(0, |mask, bit| mask | bit);
-            while live != 0 {
-                let slot = live.trailing_zeros() as usize;
-                live &= live - 1;
+            let words = line.slots().each_ref().map(SlotWord::read);
+            for slot in LiveSlots::of(&words) {
                 // SAFETY: the word is live and was read from this bucket's slot under the guard.
                 visit(unsafe { Seen::new(root, &line.slots()[slot], words[slot]) });
             }
@@ -136,20 +132,20 @@ impl RawTable {
         visit: &mut impl FnMut(Seen<'g>),
     ) {
         let next = self.move_bucket(array, index, guard);
-        self.visit_bucket(next, 2 * index, guard, visit);
-        self.visit_bucket(next, 2 * index + 1, guard, visit);
+        for index in [2 * index, 2 * index + 1] {
+            self.visit_bucket(next, index, guard, visit);
+        }
     }
 }
 
 /// Loads of each header that a line points to the part that says how long it stays.
-#[inline]
+#[inline(always)]
 fn prefetch_marks(line: &Line) {
+    // What is empty points nowhere: then the line itself, which is there.
+    let line_itself = std::ptr::from_ref(line).addr();
     for slot in line.slots() {
-        let word = SlotWord(slot.load(Ordering::Relaxed));
-        let nothing = std::ptr::from_ref(slot).cast::<u8>();
-        let header =
-            |word: SlotWord| word.entry().as_ptr().wrapping_byte_add(Header::READ_FIRST).cast_const().cast();
-        prefetch(if word.is_live() { header(word) } else { nothing });
+        let header = SlotWord(slot.load(Ordering::Relaxed)).entry_or(line_itself);
+        prefetch(std::ptr::without_provenance::<u8>(header.wrapping_add(Header::READ_FIRST)));
     }
 }
 

@@ -27,6 +27,7 @@ mod forward;
 pub(crate) mod fuzzing;
 mod glance;
 mod grow;
+mod hint;
 mod insert;
 mod iter;
 #[cfg(resumption_loom)]

@@ -1,7 +1,8 @@
 //! The two kinds of word in a bucket: slot and control.
 
+use super::bucket::SLOTS;
 use crate::session::Header;
-use crate::sync::AtomicPtr;
+use crate::sync::{AtomicPtr, Ordering};
 use std::ptr::{self, NonNull};
 
 /// A slot of a bucket.
@@ -50,6 +51,13 @@ impl SlotWord {
     /// Whether `entry`'s address leaves room for the tag.
     pub(super) fn fits(entry: NonNull<Header>) -> bool {
         entry.addr().get() & !ADDRESS_BITS == 0
+    }
+
+    /// What is in a slot, for whoever means to follow it.
+    #[inline]
+    pub(super) fn read(slot: &Slot) -> Self {
+        // Acquire: as in `find`, pairs with the AcqRel that filled the slot, or that froze it.
+        Self(slot.load(Ordering::Acquire))
     }
 
     /// Whether an entry is in the slot and may be followed (rule R2: a frozen word may not).
@@ -106,10 +114,43 @@ impl SlotWord {
         unsafe { NonNull::new_unchecked(entry) }
     }
 
+    /// The address of a live slot's entry, else this one. Without a branch: which slots are live is random.
+    #[inline(always)]
+    pub(super) fn entry_or(self, other: usize) -> usize {
+        let live = usize::from(self.is_live()).wrapping_neg();
+        other ^ (other ^ self.0.addr() & ADDRESS_BITS) & live
+    }
+
     /// The sequence number of an empty slot.
     pub(super) fn seq(self) -> u32 {
         debug_assert!(self.0.addr() & LIVE == 0);
         (self.0.addr() >> STATE_WIDTH) as u32
+    }
+}
+
+/// The live ones among a line's slots, by index.
+pub(super) struct LiveSlots(u32);
+
+const STATES: u32 = (LIVE | FROZEN) as u32;
+
+impl LiveSlots {
+    /// No branch for each slot: which are live is random.
+    #[inline(always)]
+    pub(super) fn of(words: &[SlotWord; SLOTS]) -> Self {
+        let states = words.iter().rev().fold(0, |all, word| 4 * all + (word.0.addr() as u32 & STATES));
+        // Of the two bits of each slot, the lower one alone.
+        Self(states & !(states >> 1) & 0x5555_5555)
+    }
+}
+
+impl Iterator for LiveSlots {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        let lowest = (self.0 != 0).then(|| self.0.trailing_zeros() as usize / 2);
+        self.0 &= self.0.wrapping_sub(1);
+        lowest
     }
 }
 
@@ -180,4 +221,23 @@ pub(super) enum Control {
     Pending(NonNull<Header>),
     Frozen(u32),
     Moved,
+}
+
+#[cfg(all(test, not(resumption_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_slots_are_those_that_may_be_followed() {
+        let entry = NonNull::<Header>::dangling();
+        let (live, empty) = (SlotWord::live(entry, 0xffff), SlotWord::empty(u32::MAX));
+        let kinds = [live, live.frozen(), empty, empty.frozen()];
+        for choice in 0..kinds.len().pow(SLOTS as u32) {
+            let words: [_; SLOTS] = std::array::from_fn(|i| kinds[choice >> (2 * i) & 3]);
+            let expected = (0..SLOTS).filter(|&i| words[i].is_live());
+            assert!(LiveSlots::of(&words).eq(expected), "{choice:o}");
+        }
+        assert_eq!(live.entry_or(0x40), entry.addr().get());
+        assert_eq!((empty.entry_or(0x40), live.frozen().entry_or(0x40)), (0x40, 0x40));
+    }
 }

@@ -11,6 +11,7 @@ use crate::session::{Header, Membership, Payload, Session, SessionId, SessionKey
 use ahash::RandomState;
 use std::marker::PhantomData;
 use std::mem;
+use std::num::NonZeroU64;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -185,6 +186,18 @@ impl<T: Payload> Table<T> {
         open: impl Fn(&S, usize) -> bool,
     ) -> Walk {
         self.raw.walk(from, guard, state, |state, seen| look_at(state, Member::of(seen)), open)
+    }
+
+    /// A number by which this membership may be [found](Self::follow) again while it lasts; not all have one.
+    pub(crate) fn hint(&self, member: Member<'_, T>, guard: &Guard) -> Option<NonZeroU64> {
+        self.raw.hint(member.seen, guard)
+    }
+
+    /// The membership that `hint` was made for, if it has not ended. Any number will do; what is found is a member of this
+    /// table, and once in some million a younger one than was meant.
+    #[inline]
+    pub(crate) fn follow<'g>(&self, hint: NonZeroU64, guard: &'g Guard) -> Option<Member<'g, T>> {
+        self.raw.follow(hint, guard).map(Member::of)
     }
 
     /// As [`visit`](Self::visit), for the buckets of the hashes from `first` to `last`.
