@@ -34,7 +34,7 @@ thread_local! {
     static REPINS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Keeps what is borrowed from the cache readable. Made by [`pin`] or
+/// Keeps what is borrowed from the cache readable. Made by [`pin`](crate::pin) or
 /// [`SessionContext::pin`](crate::SessionContext::pin).
 ///
 /// While a guard lives, nothing that was reachable when it was made is freed, in this thread or any other: hold it for
