@@ -7,9 +7,9 @@ use std::fmt::Write;
 const LEFT: f64 = 330.0;
 const WIDTH: f64 = 620.0;
 const LINE: f64 = 22.0;
-const TOP: f64 = 86.0;
+const TOP: f64 = 104.0;
 /// The ratios at the left and the right edge.
-const EDGES: (f64, f64) = (0.5, 64.0);
+const EDGES: (f64, f64) = (0.125, 64.0);
 const COLOURS: [&str; 10] = [
     "#222222", "#d62728", "#ff7f0e", "#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f",
     "#17a2b8",
@@ -72,7 +72,7 @@ pub(crate) fn svg(results: &Results) -> String {
 
 fn legend(out: &mut String, peers: &[&str]) {
     for (place, peer) in peers.iter().enumerate() {
-        let (x, y) = (16.0 + 190.0 * (place % 5) as f64, 40.0 + 18.0 * (place / 5) as f64);
+        let (x, y) = (16.0 + 235.0 * (place % 4) as f64, 40.0 + 18.0 * (place / 4) as f64);
         let colour = COLOURS[place % COLOURS.len()];
         let _ = writeln!(
             out,
@@ -84,7 +84,7 @@ fn legend(out: &mut String, peers: &[&str]) {
 }
 
 fn scale(out: &mut String, height: f64) {
-    for ratio in [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0] {
+    for ratio in [0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0] {
         let (x, bottom) = (x_of(ratio), height - 24.0);
         let stroke = if ratio == 1.0 { "#000" } else { "#ddd" };
         let _ = writeln!(
