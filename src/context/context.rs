@@ -195,7 +195,7 @@ impl<T: Payload> SessionContext<T> {
         self.cache.bytes()
     }
 
-    /// Bytes the context itself takes, without sessions: the buckets and the wheel. About 20 a session at full capacity.
+    /// Bytes the context itself takes, without sessions: buckets, filter and wheel. About 20 a session at full capacity.
     pub fn memory(&self) -> usize {
         self.cache.memory(&self.pin())
     }
