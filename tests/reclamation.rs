@@ -332,5 +332,6 @@ fn a_busy_thread_frees_what_it_took_and_not_what_another_did() {
         }
     });
     let away = away.load(Ordering::Relaxed);
-    assert!(away < ROUNDS / 10, "{away} of {} were freed by the other thread", 2 * ROUNDS);
+    // Who keeps time frees for all, once a second.
+    assert!(away < ROUNDS / 2, "{away} of {} were freed by the other thread", 2 * ROUNDS);
 }
