@@ -72,7 +72,7 @@ impl Capacity {
 
     /// Sets the capacity in bytes and returns the previous one; `None` when bytes are not counted.
     pub(crate) fn set_byte_limit(&self, limit: usize) -> Option<usize> {
-        // SeqCst: pairs with the loads in `bytes_exceed`.
+        // SeqCst: pairs with the loads in `bytes_over`.
         self.byte_limit.as_ref().map(|old| old.swap(limit, Ordering::SeqCst))
     }
 
@@ -135,7 +135,7 @@ impl Capacity {
         // SeqCst: pairs with the loads in `exceeds`.
         self.used.sessions.fetch_add(1, Ordering::SeqCst);
         if self.byte_limit.is_some() {
-            // SeqCst: pairs with the loads in `bytes_exceed`.
+            // SeqCst: pairs with the loads in `bytes_over`.
             self.used.bytes.fetch_add(weight as usize, Ordering::SeqCst);
         }
     }
@@ -180,7 +180,7 @@ impl Capacity {
             return self.give_back(old, thread);
         }
         if self.byte_limit.is_some() {
-            // SeqCst: pairs with the loads in `bytes_exceed`.
+            // SeqCst: pairs with the loads in `bytes_over`.
             self.used.bytes.fetch_add(new as usize, Ordering::SeqCst);
             self.used.bytes.fetch_sub(old as usize, Ordering::Relaxed);
         }
