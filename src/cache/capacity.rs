@@ -144,7 +144,7 @@ impl Capacity {
     #[cold]
     fn free_pockets(&self) -> bool {
         if self.pockets.are_open() {
-            self.used.sessions.fetch_sub(self.pockets.empty(), Ordering::Relaxed);
+            self.empty_pockets();
         }
         self.used() < most(self.limit())
     }
@@ -246,16 +246,14 @@ impl Capacity {
         // SeqCst: pairs with the addition in `overdraw`.
         let used = self.used.sessions.load(Ordering::SeqCst);
         let most = self.most().saturating_add(settling);
-        used > most
-            && !is_broken(Rule::Settle)
-            && (!self.pockets.are_open() || self.exceed_without_pockets(most))
+        used > most && !is_broken(Rule::Settle) && (!self.pockets.are_open() || self.empty_pockets() > most)
     }
 
-    /// Whether there are more sessions than this once the pockets are empty.
+    /// Frees what is in pockets; returns what is used then.
     #[cold]
-    fn exceed_without_pockets(&self, most: usize) -> bool {
+    fn empty_pockets(&self) -> usize {
         let freed = self.pockets.empty();
-        self.used.sessions.fetch_sub(freed, Ordering::Relaxed) - freed > most
+        self.used.sessions.fetch_sub(freed, Ordering::Relaxed) - freed
     }
 
     /// Takes on the eviction of one session too many, so that no two threads evict for one.

@@ -188,12 +188,23 @@ impl Guard {
         });
         page.loans.take(|lent| batch.lent.push(lent));
         if !batch.is_empty() {
-            let (batch, thread) = (Box::new(batch), self.thread());
             // SAFETY: each entry was retired under the promise of `retire`, and `take` gave it to us alone. It was
             // unlinked before it was stashed, so whoever can reach it holds a guard that exists now. Whoever was lent a
             // session holds its guard still, or has no use for it any more.
-            unsafe { self.inner.defer_unchecked(move || home::send(batch, thread)) };
+            unsafe { self.send_home(batch) };
         }
+    }
+
+    /// Sends a batch home once every guard that exists now is gone.
+    ///
+    /// # Safety
+    ///
+    /// As [`retire`](Self::retire), for each of its entries.
+    #[cfg(not(resumption_loom))]
+    unsafe fn send_home(&self, batch: Batch) {
+        let (batch, thread) = (Box::new(batch), self.thread());
+        // SAFETY: the collector calls this after the grace period, and the caller's promise is what crossbeam asks for.
+        unsafe { self.inner.defer_unchecked(move || home::send(batch, thread)) };
     }
 
     /// The index of the thread that holds this guard.
@@ -255,11 +266,10 @@ impl Guard {
                 }
             } else {
                 ledger::count_retired(weight);
-                let mut batch = Box::new(Batch::new());
+                let mut batch = Batch::new();
                 batch.retired.push(retired);
-                let thread = self.thread();
                 // SAFETY: the caller's promise, as in `collect`.
-                unsafe { self.inner.defer_unchecked(move || home::send(batch, thread)) };
+                unsafe { self.send_home(batch) };
             }
         }
         #[cfg(resumption_loom)]

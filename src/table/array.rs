@@ -105,6 +105,12 @@ impl Array {
         self.filter.is_some()
     }
 
+    /// The cell of the filter for the bucket that `hash` belongs to, if the array has one.
+    #[inline(always)]
+    pub(super) fn cell_of(&self, hash: u64) -> Option<Cell<'_>> {
+        self.cell(self.index_of(hash))
+    }
+
     /// The cell of the filter for bucket `index`, if the array has one.
     #[inline(always)]
     pub(super) fn cell(&self, index: usize) -> Option<Cell<'_>> {

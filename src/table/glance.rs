@@ -85,8 +85,7 @@ impl<T: Payload> Table<T> {
 
     /// Asks for the filter's word for `hash`.
     pub(crate) fn prefetch_cell(&self, hash: Hash, guard: &Guard) {
-        let array = self.raw.array(guard);
-        if let Some(cell) = array.cell(array.index_of(hash.0)) {
+        if let Some(cell) = self.raw.array(guard).cell_of(hash.0) {
             prefetch(cell.place());
         }
     }

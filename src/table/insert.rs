@@ -77,7 +77,7 @@ impl RawTable {
                 }
             };
             // Before the announcement: so no insert after it has set bits that are taken for old ones.
-            let cell = array.cell(array.index_of(hash.0)).map(|cell| (cell, cell.read()));
+            let cell = array.cell_of(hash.0).map(|cell| (cell, cell.read()));
             // Step 2.
             match scan(root, hash, key, guard) {
                 Scan::Present(seen) if keep(seen.entry()) => return RawInsert::Kept(seen.entry()),

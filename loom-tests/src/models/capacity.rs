@@ -41,6 +41,18 @@ impl Cache {
     }
 }
 
+/// Lowers the capacity to 1 while the thread with this index inserts: one of the two settles.
+fn lower_during_an_insert(cache: &Arc<Cache>, thread: usize) {
+    let other = Arc::clone(cache);
+    let inserter = thread::spawn(move || other.insert(3, thread));
+    cache.room.set_limit(1);
+    cache.room.settle(|| cache.evict());
+    inserter.join().unwrap();
+    let entries = cache.entries.load(Ordering::Relaxed);
+    assert_eq!(cache.room.count(), entries);
+    assert!(entries <= 1, "settles at or below the lowered capacity, not at {entries}");
+}
+
 models! {
     fn room_for_one_and_two_inserts() {
         let cache = Cache::new(1);
@@ -76,14 +88,7 @@ models! {
     fn capacity_is_lowered_during_an_insert() {
         let cache = Cache::new(2);
         cache.insert(2, 9);
-        let other = Arc::clone(&cache);
-        let inserter = thread::spawn(move || other.insert(3, 9));
-        cache.room.set_limit(1);
-        cache.room.settle(|| cache.evict());
-        inserter.join().unwrap();
-        let entries = cache.entries.load(Ordering::Relaxed);
-        assert_eq!(cache.room.count(), entries);
-        assert!(entries <= 1, "settles at or below the lowered capacity, not at {entries}");
+        lower_during_an_insert(&cache, 9);
     }
 
     /// A thread pockets room while another looks for some: what is in a pocket is not lost to the others.
@@ -127,14 +132,7 @@ models! {
         cache.insert(3, 0);
         assert!(cache.evict());
         cache.room.give_back(0);
-        let other = Arc::clone(&cache);
-        let inserter = thread::spawn(move || other.insert(3, 0));
-        cache.room.set_limit(1);
-        cache.room.settle(|| cache.evict());
-        inserter.join().unwrap();
-        let entries = cache.entries.load(Ordering::Relaxed);
-        assert_eq!(cache.room.count(), entries);
-        assert!(entries <= 1, "settles at or below the lowered capacity, not at {entries}");
+        lower_during_an_insert(&cache, 0);
     }
 }
 
