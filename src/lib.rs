@@ -22,7 +22,9 @@ mod wheel;
 pub mod model {
     pub use crate::cache::ModelCapacity;
     pub use crate::connection::model::{ModelSlot, Seen};
-    pub use crate::epoch::{ModelParticipant, ModelPlace, abandon_model, end_of_model, with_collector};
+    pub use crate::epoch::{
+        ModelParticipant, ModelPlace, ModelStack, abandon_model, end_of_model, with_collector,
+    };
     pub use crate::ledger::ModelStash;
     pub use crate::sync::imp::{Half, Rule, Weakened, break_rule, narrate, narration, weaken};
     pub use crate::table::model::ModelTable;

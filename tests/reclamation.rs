@@ -1,56 +1,19 @@
 //! What waits to be freed does not pile up (promise I), and freeing is not nested, whatever destructors do.
 
 mod common;
+#[path = "common/counted.rs"]
+mod counted;
 
 use common::{NOW, www};
+use counted::{Counted, Live, alone, key};
 use resumption::{
-    ExternalStore, Guard, ManualClock, Payload, ProtocolVersion, Session, SessionCacheMode, SessionContext,
-    SessionId, SessionIdContext, SessionKey, idle, pin,
+    ExternalStore, Guard, ManualClock, Payload, Session, SessionCacheMode, SessionContext, SessionIdContext,
+    SessionKey, idle, pin,
 };
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
-
-/// A guard of one test would hold back what another counts, and what one leaves to the collector comes first.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    (0..1_000).for_each(|_| idle());
-    one
-}
-
-fn key(n: usize) -> SessionKey {
-    SessionKey::new(ProtocolVersion::TLS1_3, SessionId::new(&n.to_be_bytes()).expect("8 bytes"))
-}
-
-/// Payloads of one kind that exist.
-#[derive(Default)]
-struct Live {
-    now: AtomicUsize,
-    most: AtomicUsize,
-}
-
-struct Counted(Arc<Live>);
-
-impl Counted {
-    fn new(live: &Arc<Live>) -> Self {
-        live.most.fetch_max(live.now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-        Self(Arc::clone(live))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.now.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Payload for Counted {
-    fn weight(&self) -> usize {
-        0
-    }
-}
 
 const ROUNDS: usize = 50_000;
 

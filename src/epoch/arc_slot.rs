@@ -46,14 +46,12 @@ impl<T: Send + Sync + 'static> ArcSlot<T> {
         // taken out here, whose last owner this may be.
         let old = self.pointer.swap(new, Ordering::AcqRel);
         let Some(old) = NonNull::new(old) else { return };
-        // SAFETY: the slot owned this count, and the swap has passed it on to this closure alone.
-        let release = move || drop(unsafe { Arc::from_raw(old.as_ptr()) });
-        if is_broken(Rule::RetireCurrent) {
-            return release();
+        // SAFETY: the slot owned this count, and the swap has passed it on.
+        let old = unsafe { Arc::from_raw(old.as_ptr()) };
+        if !is_broken(Rule::RetireCurrent) {
+            // The pointer is in no slot any more, so no guard made from now on reaches it through one.
+            guard.lend(old);
         }
-        // SAFETY: the pointer is in no slot any more, so no guard made from now on reaches it through one. T is Send and
-        // Sync, so any thread may drop it; it does not panic, as `Payload` asks.
-        unsafe { guard.defer(release) };
     }
 }
 

@@ -5,10 +5,12 @@ use super::freeing::{is_freeing, one_at_a_time};
 #[cfg(not(resumption_loom))]
 use super::home::{self, Batch};
 #[cfg(resumption_loom)]
-use super::model::{ModelPin, is_freeing, one_at_a_time};
+use super::model::{ModelPin, one_at_a_time};
 use super::participant::Pin;
 #[cfg(resumption_loom)]
 use super::participant::is_unused;
+#[cfg(not(resumption_loom))]
+use super::stack::Node;
 #[cfg(not(resumption_loom))]
 use crate::ledger::{self, Lent, Page};
 use crate::session::Header;
@@ -23,15 +25,16 @@ use std::sync::Arc;
 /// Beside the index: the thread's last lookup found nothing.
 pub(super) const DOUBT: usize = 1 << (usize::BITS - 1);
 
-/// After how many repins a thread without a page collects. Pins nested in a guard collect nothing, so a thread that lives
-/// under one guard has to do it by itself.
+/// After how many repins, or things it put away, a thread without a page lets something be freed. Pins nested in a
+/// guard collect nothing, so a thread that lives under one guard has to do it by itself.
 #[cfg(not(resumption_loom))]
-const REPINS_PER_FLUSH: u32 = 64;
+const PER_FLUSH: u32 = 64;
 
 #[cfg(not(resumption_loom))]
 thread_local! {
     // Of a thread without a page.
     static REPINS: Cell<u32> = const { Cell::new(0) };
+    static POSTED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Keeps what is borrowed from the cache readable. Made by [`pin`](crate::pin) or
@@ -106,14 +109,14 @@ impl Guard {
     pub fn repin(&mut self) {
         #[cfg(not(resumption_loom))]
         if let Some(page) = self.page() {
-            if page.take_due() {
-                self.collect(page);
-                self.free_some();
+            if page.is_due() {
+                self.free_due(page);
             }
             page.repin();
         } else {
             REPINS.set(REPINS.get().wrapping_add(1));
-            if REPINS.get().is_multiple_of(REPINS_PER_FLUSH) {
+            if REPINS.get().is_multiple_of(PER_FLUSH) && !is_freeing() {
+                self.collect(self.thread());
                 self.free_some();
             }
         }
@@ -122,50 +125,68 @@ impl Guard {
         fence_between_loads();
     }
 
-    /// Lets the collector free what has waited since the stash was full. What waits in the collector's own bag goes on too:
-    /// otherwise it would take some thousand removals until the first of them is freed, and memory that is still in the
-    /// processor's cache would not be used again.
+    /// The page was full: hands what it held to the collector, and frees some of what nobody can read any more; but a
+    /// destructor leaves this to whoever runs it.
     #[cold]
     #[inline(never)]
     #[cfg(not(resumption_loom))]
     pub(super) fn free_due(&self, page: &Page) {
-        if page.take_due() {
+        if !is_freeing() {
+            page.clear_due();
+            self.collect(self.thread());
             self.free_some();
         }
     }
 
-    /// Hands the collector's own bag on, and frees some of what nobody can read any more; but a destructor leaves the
-    /// freeing to whoever runs it.
+    /// The same for a thread without a page, if it has put away enough.
     #[cold]
-    fn free_some(&self) {
-        if !is_freeing() {
-            self.inner.flush();
-            #[cfg(not(resumption_loom))]
-            home::free(self.thread());
+    #[inline(never)]
+    #[cfg(not(resumption_loom))]
+    pub(super) fn free_without_page(&self) {
+        if POSTED.get() >= PER_FLUSH && !is_freeing() {
+            POSTED.set(0);
+            self.collect(self.thread());
+            self.free_some();
         }
     }
 
-    /// Hands what this thread has retired to the collector, and frees some of what nobody can read any more.
+    /// Hands the collector's own bag on, and frees some of what nobody can read any more. What waits in that bag goes on
+    /// at once: otherwise it would take some thousand removals until the first of them is freed, and memory that is still
+    /// in the processor's cache would not be used again.
+    #[cold]
+    fn free_some(&self) {
+        self.inner.flush();
+        #[cfg(not(resumption_loom))]
+        home::of(self.thread()).free();
+    }
+
+    /// Hands what this thread has retired to the collector, and frees some of what nobody can read any more. In a
+    /// destructor that the crate runs it only asks whoever runs it to do so.
     pub fn flush(&self) {
         #[cfg(not(resumption_loom))]
-        if let Some(page) = self.page() {
-            self.collect(page);
+        if is_freeing() {
+            if let Some(page) = self.page() {
+                page.set_due();
+            }
+            return;
+        }
+        #[cfg(not(resumption_loom))]
+        for thread in [self.thread(), ledger::PAGES] {
+            self.collect(thread);
         }
         self.free_some();
         #[cfg(not(resumption_loom))]
-        home::free_all();
+        home::all().for_each(home::Home::free);
     }
 
     /// Does for all threads what [`flush`](Self::flush) does for one, about once a second for the whole process: of
     /// those who call it then, one does it.
     pub(crate) fn flush_all_threads(&self) {
         #[cfg(not(resumption_loom))]
-        if ledger::time_to_collect() {
-            for page in ledger::pages() {
-                self.collect(page);
-            }
+        if !is_freeing() && ledger::time_to_collect() {
+            (0..=ledger::PAGES).for_each(|thread| self.collect(thread));
             self.free_some();
-            home::free_all();
+            home::all().for_each(home::Home::free);
         }
     }
 
@@ -175,36 +196,47 @@ impl Guard {
         ledger::page(self.thread())
     }
 
-    /// Hands what waits in a page to the collector, in one piece.
+    /// Hands to the collector what the thread with this index has retired, or what all have who have no page. What is
+    /// handed over waits in a bag of this thread, for [`free_some`](Self::free_some).
     #[cfg(not(resumption_loom))]
-    fn collect(&self, page: &Page) {
-        let mut batch = Batch::new();
-        page.stash.take(|retired| {
-            // All room at once, when there is a first one.
-            if batch.retired.is_empty() {
-                batch.retired.reserve_exact(ledger::STASH);
-            }
-            batch.retired.push(retired);
-        });
-        page.loans.take(|lent| batch.lent.push(lent));
-        if !batch.is_empty() {
-            // SAFETY: each entry was retired under the promise of `retire`, and `take` gave it to us alone. It was
-            // unlinked before it was stashed, so whoever can reach it holds a guard that exists now. Whoever was lent a
+    fn collect(&self, thread: usize) {
+        let home = home::of(thread);
+        if let Some(page) = ledger::page(thread) {
+            home.post(Batch::of(page));
+        }
+        for batch in home.posted() {
+            // SAFETY: each entry was retired under the promise of `retire`, and taking gave it to us alone. It was
+            // unlinked before it was put away, so whoever can reach it holds a guard that exists now. Whoever was lent a
             // session holds its guard still, or has no use for it any more.
-            unsafe { self.send_home(batch) };
+            unsafe { self.send_home(batch, thread) };
         }
     }
 
-    /// Sends a batch home once every guard that exists now is gone.
+    /// Has a batch received at home once every guard that exists now is gone.
     ///
     /// # Safety
     ///
     /// As [`retire`](Self::retire), for each of its entries.
     #[cfg(not(resumption_loom))]
-    unsafe fn send_home(&self, batch: Batch) {
-        let (batch, thread) = (Box::new(batch), self.thread());
+    unsafe fn send_home(&self, batch: Box<Node<Batch>>, thread: usize) {
         // SAFETY: the collector calls this after the grace period, and the caller's promise is what crossbeam asks for.
-        unsafe { self.inner.defer_unchecked(move || home::send(batch, thread)) };
+        unsafe { self.inner.defer_unchecked(move || home::of(thread).receive(batch)) };
+    }
+
+    /// Puts away what a thread without a page has.
+    #[cfg(not(resumption_loom))]
+    fn post(&self, batch: Batch) {
+        POSTED.set(POSTED.get().saturating_add(1));
+        home::of(self.thread()).post(batch);
+    }
+
+    /// The page is full: puts what is in it away until something may be freed, which the middle of an operation is no
+    /// place for.
+    #[cold]
+    #[cfg(not(resumption_loom))]
+    fn make_room(&self, page: &Page) {
+        page.set_due();
+        home::of(self.thread()).post(Batch::of(page));
     }
 
     /// The index of the thread that holds this guard.
@@ -261,15 +293,11 @@ impl Guard {
             if let Some(page) = self.page() {
                 page.count_retired(weight);
                 while !page.stash.add(retired) {
-                    page.set_due();
-                    self.collect(page);
+                    self.make_room(page);
                 }
             } else {
                 ledger::count_retired(weight);
-                let mut batch = Batch::new();
-                batch.retired.push(retired);
-                // SAFETY: the caller's promise, as in `collect`.
-                unsafe { self.send_home(batch) };
+                self.post(Batch::of_one(retired));
             }
         }
         #[cfg(resumption_loom)]
@@ -295,19 +323,19 @@ impl Guard {
         unsafe { self.inner.defer_unchecked(move || one_at_a_time(free)) };
     }
 
-    /// Keeps `session` alive until this guard is gone, and lends it for as long.
+    /// Keeps `session` alive until this guard is gone and every other that exists now, and lends it for as long.
     pub(crate) fn lend<T: Send + Sync + 'static>(&self, session: Arc<T>) -> &T {
         let lent: *const T = Arc::as_ptr(&session);
         #[cfg(not(resumption_loom))]
-        if let Some(page) = self.page() {
+        {
             let loan: *mut Lent = Box::into_raw(Box::new(session));
-            while !page.loans.add(loan) {
-                page.set_due();
-                self.collect(page);
+            if let Some(page) = self.page() {
+                while !page.loans.add(loan) {
+                    self.make_room(page);
+                }
+            } else {
+                self.post(Batch::of_loan(loan));
             }
-        } else {
-            self.inner.defer(move || one_at_a_time(move || drop(session)));
-            self.inner.flush();
         }
         #[cfg(resumption_loom)]
         self.inner.defer(move || drop(session));

@@ -1,111 +1,155 @@
-//! Batches whose grace period is over go home, to the thread that retired them, and are freed there.
+//! Where a thread's batches wait, before their grace period and after it.
 //!
-//! The collector runs what was deferred on whichever thread collects, which with two busy threads is as often as not the
-//! other one. It would free memory that is in the first one's cache and belongs to its part of the allocator, and both
-//! would wait for each other. So what is deferred only puts the batch on a stack of its home, from which that thread takes
-//! them when it next lets something be freed; or whoever flushes, or keeps time, since threads may sleep or end.
+//! Before it: a batch that is handed to the collector lies in a bag of whoever hands it over, out of anyone else's reach
+//! until that thread hands the bag on. A thread that retires in the middle of something hands nothing on, and may fall
+//! asleep afterwards; so it puts the batch into its outbox, which it empties when it next lets something be freed, or
+//! whoever keeps time for it.
+//!
+//! After it: the collector runs what was deferred on whichever thread collects, which with two busy threads is as often as
+//! not the other one. It would free memory that is in the first one's cache and belongs to its part of the allocator, and
+//! both would wait for each other. So what is deferred only puts the batch into the inbox of the thread that retired it,
+//! which frees it when it next lets something be freed; or whoever flushes, or keeps time, since threads may sleep or
+//! end; or whoever fills an inbox that nobody empties.
 
-use super::freeing::one_at_a_time;
+use super::freeing::{is_freeing, one_at_a_time};
 use super::guard::Release;
-use crate::ledger::{self, Lent, Retired};
-use crate::sync::{AtomicPtr, Ordering};
+use super::stack::{Node, Stack};
+use crate::ledger::{self, Lent, Page, Retired};
+use crate::sync::{AtomicU32, Ordering};
 use crossbeam_utils::CachePadded;
-use std::ptr::{self, NonNull};
+use std::mem;
+use std::ptr::NonNull;
 
-/// Entries and loans whose grace period has begun.
+/// Entries and loans that are freed together.
+#[derive(Default)]
 pub(super) struct Batch {
-    pub(super) retired: Vec<Retired>,
-    pub(super) lent: Vec<*mut Lent>,
-    // The one below it, when it has come home.
-    below: *mut Batch,
+    retired: Vec<Retired>,
+    lent: Vec<*mut Lent>,
 }
 
-/// The batches of one thread that may be freed.
-struct Home(AtomicPtr<Batch>);
+/// The batches of one thread.
+pub(super) struct Home {
+    outbox: Stack<Batch>,
+    inbox: Stack<Batch>,
+    // Batches that have come to the inbox since it was last emptied, about.
+    came: AtomicU32,
+}
 
-static HOMES: [CachePadded<Home>; ledger::PAGES] =
-    [const { CachePadded::new(Home(AtomicPtr::new(ptr::null_mut()))) }; ledger::PAGES];
+/// How many batches an inbox holds before whoever adds one empties it. Between two times that a busy thread does, those
+/// of as many collections can come that others make, each of a few bags.
+const FULL: u32 = 16;
+
+/// One for each thread with a page, and one for all others.
+static HOMES: [CachePadded<Home>; ledger::PAGES + 1] =
+    [const { CachePadded::new(Home::new()) }; ledger::PAGES + 1];
+
+/// The home of the thread with this index.
+pub(super) fn of(thread: usize) -> &'static Home {
+    &HOMES[thread.min(ledger::PAGES)]
+}
+
+pub(super) fn all() -> impl Iterator<Item = &'static Home> {
+    HOMES.iter().map(|home| &**home)
+}
 
 impl Home {
-    fn put(&self, batch: Box<Batch>) {
-        let batch = Box::into_raw(batch);
-        let mut top = self.0.load(Ordering::Relaxed);
-        loop {
-            // SAFETY: just made from a box, and seen by nobody else until the exchange succeeds.
-            unsafe { (*batch).below = top };
-            // Release: publishes the batch (partner: the Acquire in `free`). Those below are published by the same word's
-            // earlier exchanges.
-            match self.0.compare_exchange(top, batch, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(other) => top = other,
-            }
+    const fn new() -> Self {
+        Self { outbox: Stack::new(), inbox: Stack::new(), came: AtomicU32::new(0) }
+    }
+
+    /// Puts away what was retired, for whoever next empties the outbox.
+    pub(super) fn post(&self, batch: Batch) {
+        if !batch.is_empty() {
+            self.outbox.put(Node::new(batch));
         }
     }
 
-    fn free(&self) {
-        if self.0.load(Ordering::Relaxed).is_null() {
-            return;
+    /// What is to be handed to the collector.
+    pub(super) fn posted(&self) -> impl Iterator<Item = Box<Node<Batch>>> {
+        self.outbox.take()
+    }
+
+    /// Puts a batch where it is to be freed.
+    ///
+    /// # Safety
+    ///
+    /// The grace period of all that is in it is over.
+    pub(super) unsafe fn receive(&'static self, batch: Box<Node<Batch>>) {
+        self.inbox.put(batch);
+        if self.came.fetch_add(1, Ordering::Relaxed) >= FULL && !is_freeing() {
+            self.free();
         }
-        // Acquire: pairs with the Release in `put`.
-        let mut top = self.0.swap(ptr::null_mut(), Ordering::Acquire);
-        while let Some(batch) = NonNull::new(top) {
-            // SAFETY: `put` made it from a box, and the swap gave the stack to us alone.
-            let batch = *unsafe { Box::from_raw(batch.as_ptr()) };
-            top = batch.below;
-            one_at_a_time(move || batch.release());
+    }
+
+    /// Frees what is in the inbox.
+    pub(super) fn free(&'static self) {
+        let batches = self.inbox.take();
+        self.came.store(0, Ordering::Relaxed);
+        for batch in batches {
+            one_at_a_time(move || self.release(batch.value));
+        }
+    }
+
+    fn release(&self, batch: Batch) {
+        let mut rest = Rest { home: self, batch, sessions: 0, bytes: 0 };
+        while let Some((entry, release)) = rest.batch.retired.pop() {
+            let Some(entry) = NonNull::new(entry) else { continue };
+            rest.sessions += 1;
+            // SAFETY: by the promise of `retire`, the entry is alive until it is released, which is now.
+            rest.bytes += u64::from(unsafe { entry.as_ref() }.weight());
+            // SAFETY: `retire` made the address from a function of this very type.
+            let release = unsafe { mem::transmute::<*mut (), Release>(release) };
+            // SAFETY: the grace period is over, as `receive` was promised, and the entry was put away and taken once.
+            unsafe { release(entry) };
+        }
+        while let Some(lent) = rest.batch.lent.pop() {
+            // SAFETY: `lend` made it from a box, and it was put away and taken once.
+            drop(unsafe { Box::from_raw(lent) });
         }
     }
 }
 
-/// Puts a batch where it is to be freed, if its thread has a place for it.
-///
-/// # Safety
-///
-/// The grace period of all that is in it is over.
-pub(super) unsafe fn send(batch: Box<Batch>, thread: usize) {
-    match HOMES.get(thread) {
-        Some(home) => home.put(batch),
-        None => one_at_a_time(move || batch.release()),
-    }
+/// What is not freed yet of a batch. Goes back into the inbox if a destructor panics.
+struct Rest<'a> {
+    home: &'a Home,
+    batch: Batch,
+    sessions: u64,
+    bytes: u64,
 }
 
-/// Frees what has come home to the thread with this index.
-pub(super) fn free(thread: usize) {
-    if let Some(home) = HOMES.get(thread) {
-        home.free();
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        ledger::count_freed(self.sessions, self.bytes);
+        if !self.batch.is_empty() {
+            self.home.inbox.put(Node::new(mem::take(&mut self.batch)));
+        }
     }
-}
-
-/// Frees what has come home to any thread.
-pub(super) fn free_all() {
-    HOMES.iter().for_each(|home| home.free());
 }
 
 impl Batch {
-    pub(super) fn new() -> Self {
-        Self { retired: Vec::new(), lent: Vec::new(), below: ptr::null_mut() }
+    /// Everything that waits in a page. The caller is pinned, as [`Stash::take`](ledger::Stash::take) asks.
+    pub(super) fn of(page: &Page) -> Self {
+        let mut batch = Self::default();
+        page.stash.take(|retired| {
+            // All room at once, when there is a first one.
+            if batch.retired.is_empty() {
+                batch.retired.reserve_exact(ledger::STASH);
+            }
+            batch.retired.push(retired);
+        });
+        page.loans.take(|lent| batch.lent.push(lent));
+        batch
+    }
+
+    pub(super) fn of_one(retired: Retired) -> Self {
+        Self { retired: vec![retired], lent: Vec::new() }
+    }
+
+    pub(super) fn of_loan(lent: *mut Lent) -> Self {
+        Self { retired: Vec::new(), lent: vec![lent] }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.retired.is_empty() && self.lent.is_empty()
-    }
-
-    fn release(self) {
-        let (mut sessions, mut bytes) = (0, 0);
-        for (entry, release) in self.retired {
-            let Some(entry) = NonNull::new(entry) else { continue };
-            sessions += 1;
-            // SAFETY: by the promise of `retire`, the entry is alive until it is released, which is now.
-            bytes += u64::from(unsafe { entry.as_ref() }.weight());
-            // SAFETY: `retire` made the address from a function of this very type.
-            let release = unsafe { std::mem::transmute::<*mut (), Release>(release) };
-            // SAFETY: the grace period is over, as `send` was promised, and the entry was stashed, taken and sent once.
-            unsafe { release(entry) };
-        }
-        ledger::count_freed(sessions, bytes);
-        for lent in self.lent {
-            // SAFETY: `lend` made it from a box, and it was stashed, taken and sent once.
-            drop(unsafe { Box::from_raw(lent) });
-        }
     }
 }

@@ -12,6 +12,7 @@ mod home;
 #[cfg(resumption_loom)]
 mod model;
 mod participant;
+mod stack;
 
 pub(crate) use arc_slot::ArcSlot;
 pub use guard::Guard;
@@ -19,3 +20,5 @@ pub use guard::Guard;
 pub use model::{ModelParticipant, ModelPlace, abandon_model, end_of_model, with_collector};
 pub(crate) use participant::pin_to_drop;
 pub use participant::{idle, pin};
+#[cfg(resumption_loom)]
+pub use stack::ModelStack;

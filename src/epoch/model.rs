@@ -66,11 +66,6 @@ impl<T> Drop for Part<T> {
 }
 
 /// loom runs a model's threads on one thread of the system, so nothing may be left to a call further up its stack.
-pub(super) fn is_freeing() -> bool {
-    false
-}
-
-/// See above.
 pub(super) fn one_at_a_time(free: impl FnOnce() + 'static) {
     free();
 }

@@ -36,10 +36,10 @@ impl Participant {
         let thread = self.thread.get();
         let guard = Guard::new(own_pin(self.handle.pin()), thread);
         #[cfg(not(resumption_loom))]
-        if let Some(page) = guard.page()
-            && page.pin()
-        {
-            guard.free_due(page);
+        match guard.page() {
+            Some(page) if page.pin() => guard.free_due(page),
+            Some(_) => {}
+            None => guard.free_without_page(),
         }
         guard
     }
@@ -140,7 +140,8 @@ pub(crate) fn pin_to_drop() -> Guard {
 ///
 /// For event loops to call before they sleep: an idle thread would otherwise keep the last sessions it removed, wiped
 /// only when some thread next collects. Never blocks; does nothing useful while the current thread holds a guard. Frees
-/// some ten thousand sessions a call at most, so who has removed a million calls it again.
+/// about a hundred thousand sessions a call at most, so who has removed a million calls it again. In a payload's destructor
+/// it does nothing but ask whoever runs that to do the same.
 pub fn idle() {
     // The epoch moves at most once per collection and has to move twice before what was just retired may go.
     for _ in 0..3 {

@@ -13,9 +13,7 @@ mod stash;
 use std::time::Duration;
 
 #[cfg(not(resumption_loom))]
-pub(crate) use page::{
-    Lent, PAGES, Page, count_freed, count_retired, page, pages, reclamation, time_to_collect,
-};
+pub(crate) use page::{Lent, PAGES, Page, count_freed, count_retired, page, reclamation, time_to_collect};
 #[cfg(resumption_loom)]
 pub use stash::ModelStash;
 #[cfg(not(resumption_loom))]

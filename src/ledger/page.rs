@@ -82,17 +82,18 @@ impl Page {
         self.pin.store(self.pin.load(Ordering::Relaxed) | DUE, Ordering::Relaxed);
     }
 
-    /// Whether it has since this was last asked.
+    /// Whether it has since this was last cleared.
     #[inline]
-    pub(crate) fn take_due(&self) -> bool {
-        let pin = self.pin.load(Ordering::Relaxed);
-        if pin & DUE != 0 {
-            self.pin.store(pin & !DUE, Ordering::Relaxed);
-        }
-        pin & DUE != 0
+    pub(crate) fn is_due(&self) -> bool {
+        self.pin.load(Ordering::Relaxed) & DUE != 0
     }
 
-    /// The owner has made a guard; `true` if it has no other and [`take_due`](Self::take_due) would say so.
+    /// The owner has emptied it.
+    pub(crate) fn clear_due(&self) {
+        self.pin.store(self.pin.load(Ordering::Relaxed) & !DUE, Ordering::Relaxed);
+    }
+
+    /// The owner has made a guard; `true` if it has no other and the page [is due](Self::is_due).
     #[inline]
     pub(crate) fn pin(&self) -> bool {
         let pin = self.pin.load(Ordering::Relaxed);
@@ -146,7 +147,7 @@ impl Page {
     }
 }
 
-// Threads that have a page. Those beyond hand each entry to the collector at once.
+// Threads that have a page.
 pub(crate) const PAGES: usize = 64;
 
 static BOOK: [CachePadded<Page>; PAGES] = [const { CachePadded::new(Page::new()) }; PAGES];
@@ -161,11 +162,6 @@ static COLLECTED_AT: AtomicU32 = AtomicU32::new(0);
 #[inline]
 pub(crate) fn page(thread: usize) -> Option<&'static Page> {
     BOOK.get(thread).map(|page| &**page)
-}
-
-/// All pages, for who keeps time.
-pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
-    BOOK.iter().map(|page| &**page)
 }
 
 /// A thread without a page has retired a session.
@@ -193,7 +189,7 @@ pub(crate) fn reclamation() -> Reclamation {
     let (sessions, bytes) = (SESSIONS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed));
     let mut total = Reclamation { sessions, bytes, oldest_pin: Duration::ZERO };
     let mut oldest = 0;
-    for page in pages() {
+    for page in &BOOK {
         // The sums wrap below zero and back: what was freed is subtracted from one place for all.
         total.sessions = total.sessions.wrapping_add(page.sessions.load(Ordering::Relaxed));
         total.bytes = total.bytes.wrapping_add(page.bytes.load(Ordering::Relaxed));

@@ -1,10 +1,44 @@
-//! The stash of retired entries: its owner adds, others take. Nothing is lost, nothing is freed twice.
+//! What was retired on its way: the stash, where its owner adds and others take; and the stack, where anyone adds and takes.
+//! Nothing is lost, nothing is freed twice.
 
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use resumption::model::ModelStash;
+use resumption::model::{ModelStack, ModelStash};
 
 const COLLECTS: bool = false;
+
+/// A stack of the numbers of notes, each written before its number is added.
+struct Notes {
+    stack: ModelStack,
+    notes: [AtomicUsize; 3],
+}
+
+impl Notes {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { stack: ModelStack::new(), notes: [0; 3].map(AtomicUsize::new) })
+    }
+
+    fn put(&self, number: usize) {
+        self.notes[number].store(number + 1, Ordering::Relaxed);
+        self.stack.put(number);
+    }
+
+    /// Takes up to `most`, and has a look at the notes of these.
+    fn take(&self, most: usize) -> Vec<usize> {
+        let taken = self.stack.take(most);
+        for &number in &taken {
+            assert_eq!(self.notes[number].load(Ordering::Relaxed), number + 1, "as it was added");
+        }
+        taken
+    }
+
+    fn expect(&self, mut taken: Vec<usize>, all: &[usize]) {
+        taken.extend(self.take(usize::MAX));
+        taken.sort_unstable();
+        assert_eq!(taken, all, "each once");
+    }
+}
 
 models! {
     /// The owner fills the one cell twice while another thread takes.
@@ -22,6 +56,31 @@ models! {
         taken.extend(stash.take());
         taken.sort_unstable();
         assert_eq!(taken, [16, 32], "each once");
+    }
+
+    /// Two threads add while one takes.
+    fn stack_put_meets_put_and_take() {
+        let notes = Notes::new();
+        let putters = [0, 1].map(|number| {
+            let notes = Arc::clone(&notes);
+            thread::spawn(move || notes.put(number))
+        });
+        let taken = notes.take(usize::MAX);
+        putters.map(|putter| putter.join().unwrap());
+        notes.expect(taken, &[0, 1]);
+    }
+
+    /// Two threads take, one of them not to the end, while it is added to.
+    fn stack_take_meets_take_and_put() {
+        let notes = Notes::new();
+        notes.put(0);
+        notes.put(1);
+        let other = Arc::clone(&notes);
+        let taker = thread::spawn(move || other.take(1));
+        notes.put(2);
+        let mut taken = notes.take(usize::MAX);
+        taken.extend(taker.join().unwrap());
+        notes.expect(taken, &[0, 1, 2]);
     }
 
     /// Two takers of one entry.

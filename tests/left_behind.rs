@@ -1,0 +1,213 @@
+//! What threads leave behind that sleep, end or panic is freed all the same (promise I).
+
+mod common;
+#[path = "common/counted.rs"]
+mod counted;
+
+use common::eventually;
+use counted::{Counted, Live, alone, key};
+use resumption::{Payload, SessionContext, SessionIdContext, idle, pin};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+use std::time::Duration;
+
+const NOBODY: &SessionIdContext = &SessionIdContext::EMPTY;
+
+fn filled<T: Payload>(count: usize, mut payload: impl FnMut(usize) -> T) -> SessionContext<T> {
+    let context = SessionContext::builder().capacity(0).build().expect("a small table");
+    for n in 0..count {
+        context.add_session(Arc::new(context.session(key(n)).build(payload(n)))).expect("it fits");
+    }
+    context
+}
+
+fn take_all<T: Payload>(context: &SessionContext<T>, count: usize) {
+    (0..count).for_each(|n| assert!(context.take(&key(n), NOBODY).is_some()));
+}
+
+fn live(live: &Live) -> usize {
+    live.now.load(Ordering::Relaxed)
+}
+
+/// Runs `before` on a thread that sleeps afterwards until `meanwhile` is done.
+fn asleep(before: impl FnOnce() + Send, meanwhile: impl FnOnce()) {
+    let (wake, sleeping) = mpsc::channel::<()>();
+    let (ready, awaited) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            before();
+            ready.send(()).expect("awaited");
+            let _ = sleeping.recv();
+        });
+        awaited.recv().expect("no panic");
+        meanwhile();
+        drop(wake);
+    });
+}
+
+/// Whoever keeps time frees what one takes that sleeps afterwards.
+fn is_freed_asleep(count: usize, pins: usize) {
+    let alive = Arc::new(Live::default());
+    let context = filled(count, |_| Counted::new(&alive));
+    let before = || {
+        take_all(&context, count);
+        (0..pins).for_each(|_| drop(pin()));
+    };
+    asleep(before, || {
+        let ticks = || {
+            let _ = context.tick();
+            live(&alive) == 0
+        };
+        assert!(eventually(ticks), "{} of {count} wait for their thread to wake up", live(&alive));
+    });
+}
+
+#[test]
+fn a_thread_falls_asleep_over_a_few() {
+    let _alone = alone();
+    is_freed_asleep(3, 0);
+}
+
+#[test]
+fn a_thread_falls_asleep_just_when_they_are_too_many_for_its_page() {
+    let _alone = alone();
+    is_freed_asleep(65, 0);
+    is_freed_asleep(1_000, 0);
+}
+
+#[test]
+fn a_thread_falls_asleep_that_has_no_page() {
+    let _alone = alone();
+    let (ready, done) = (Barrier::new(81), Barrier::new(81));
+    thread::scope(|scope| {
+        for _ in 0..80 {
+            scope.spawn(|| {
+                drop(pin());
+                ready.wait();
+                done.wait();
+            });
+        }
+        ready.wait();
+        let _end = End(&done);
+        is_freed_asleep(10, 0);
+        is_freed_asleep(10, 1_000);
+        is_freed_asleep(200, 1_000);
+    });
+}
+
+/// Lets those who wait go, also when a test fails.
+struct End<'a>(&'a Barrier);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.wait();
+    }
+}
+
+/// A thread has ended, and those that are left only look up: nobody ticks, inserts or flushes.
+#[test]
+fn lookups_alone_free_what_one_left_that_has_ended() {
+    const COUNT: usize = 50_000;
+    let _alone = alone();
+    let alive = Arc::new(Live::default());
+    let context = filled(COUNT, |_| Counted::new(&alive));
+    let guard = pin();
+    thread::scope(|scope| scope.spawn(|| take_all(&context, COUNT)).join()).expect("no panic");
+    drop(guard);
+    assert_eq!(live(&alive), COUNT, "held back by the guard");
+    for n in 0..1_000_000 {
+        assert!(context.lookup(&key(n % COUNT), NOBODY, &context.pin()).is_none());
+        if live(&alive) < COUNT / 20 {
+            return;
+        }
+    }
+    panic!("{} of {COUNT} are left", live(&alive));
+}
+
+/// Breaks the promise not to panic.
+struct Bomb {
+    counted: Option<Counted>,
+    explodes: bool,
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        drop(self.counted.take());
+        assert!(!self.explodes, "on purpose");
+    }
+}
+
+impl Payload for Bomb {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn a_destructor_that_panics_keeps_no_other_from_being_freed() {
+    const COUNT: usize = 900;
+    let _alone = alone();
+    let alive = Arc::new(Live::default());
+    let context = filled(COUNT, |n| Bomb { counted: Some(Counted::new(&alive)), explodes: n % 300 == 100 });
+    let before = context.stats().reclamation.sessions;
+    let guard = pin();
+    thread::scope(|scope| scope.spawn(|| take_all(&context, COUNT)).join()).expect("no panic");
+    drop(guard);
+    let mut panics = 0;
+    for _ in 0..1_000 {
+        panics += usize::from(catch_unwind(AssertUnwindSafe(idle)).is_err());
+    }
+    assert_eq!((live(&alive), panics), (0, 3));
+    assert_eq!(context.stats().reclamation.sessions, before);
+}
+
+/// A payload whose destructor keeps time for another context.
+struct Ticks {
+    other: Option<Arc<SessionContext<Counted>>>,
+    ticked: Arc<AtomicBool>,
+}
+
+impl Drop for Ticks {
+    fn drop(&mut self) {
+        if let Some(other) = &self.other {
+            // Nobody else has ticked in this second.
+            thread::sleep(Duration::from_millis(1_100));
+            let _ = other.tick();
+            self.ticked.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Payload for Ticks {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+/// What a destructor that ticks would take from a sleeping thread is not lost to those who tick after it.
+#[test]
+fn a_tick_in_a_destructor_takes_nothing_along() {
+    let _alone = alone();
+    let alive = Arc::new(Live::default());
+    let context = Arc::new(filled(10, |_| Counted::new(&alive)));
+    let ticked = Arc::new(AtomicBool::new(false));
+    let other = |n| (n == 0).then(|| Arc::clone(&context));
+    let ticking = filled(1_000, |n| Ticks { other: other(n), ticked: Arc::clone(&ticked) });
+    let ticks_once = || {
+        let mut taken = 0;
+        while !ticked.load(Ordering::Relaxed) {
+            drop(ticking.take(&key(taken), NOBODY));
+            taken += 1;
+        }
+    };
+    let nobody_waits = || {
+        let _ = context.tick();
+        live(&alive) == 0
+    };
+    asleep(
+        || take_all(&context, 10),
+        || asleep(ticks_once, || assert!(eventually(nobody_waits), "{} wait", live(&alive))),
+    );
+}
