@@ -72,7 +72,7 @@ fn models_of(file: &str) -> Vec<Model> {
             &[models::table::MODELS, models::filter::MODELS, models::growth::MODELS, models::context::MODELS]
         }
         "wheel" => &[models::wheel::MODELS, models::together::MODELS],
-        "epoch" => &[models::connection::MODELS, models::reclamation::MODELS],
+        "epoch" => &[models::ledger::MODELS, models::connection::MODELS, models::reclamation::MODELS],
         "ledger" => &[models::ledger::MODELS],
         _ => &[models::capacity::MODELS, models::together::MODELS, models::context::MODELS],
     };

@@ -209,7 +209,8 @@ impl Capacity {
     fn evict_excess(&self, mut evict: impl FnMut() -> Option<u32>) {
         let mut evict = || {
             // SeqCst: pairs with the put in the table. An insert that has not seen the lowered limit, or has seen a claim that
-            // was given up before this, has put its entry before, and the look over the table finds it.
+            // was given up before this, has put its entry before, and the look over the table finds it, whatever the way there
+            // (`src/wheel/mod.rs`, at its head).
             fence(Ordering::SeqCst);
             evict()
         };

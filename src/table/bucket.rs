@@ -70,8 +70,10 @@ impl Line {
     /// The overflow line behind this one.
     #[inline]
     pub(super) fn next(&self) -> Option<&Line> {
-        // Acquire: pairs with the AcqRel in `grow`, so that the new line is seen initialised.
-        let next = self.next.load(Ordering::Acquire);
+        // SeqCst: pairs with the swap in `grow`: what is put in the line that is seen here comes after the swap in the single
+        // order too, and with it after whatever fence somebody set who still missed the line. Its Acquire half shows the
+        // new line initialised.
+        let next = self.next.load(Ordering::SeqCst);
         // SAFETY: `next` is null or was installed by `grow`; lines live until their array is dropped, and
         // `self` is borrowed from it.
         unsafe { next.as_ref() }
@@ -90,9 +92,9 @@ impl Line {
     pub(super) fn grow<'a>(&'a self, array: &'a Array) -> &'a Line {
         let line = array.overflow.line();
         let pointer = ptr::from_ref(line).cast_mut();
-        // AcqRel: the Release half pairs with the Acquire in `next`; Acquire on failure, to see the winner's line. Ours is
-        // then not used: inserts into one full bucket seldom meet.
-        match self.next.compare_exchange(ptr::null_mut(), pointer, Ordering::AcqRel, Ordering::Acquire) {
+        // SeqCst: pairs with the load in `next`, as there, also on failure, which sees the winner's line. Ours is then not
+        // used: inserts into one full bucket seldom meet.
+        match self.next.compare_exchange(ptr::null_mut(), pointer, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => line,
             // SAFETY: as in `next`.
             Err(theirs) => unsafe { &*theirs },

@@ -58,9 +58,9 @@ impl RawTable {
             return array;
         };
         loop {
-            // Acquire: pairs with the AcqRel below and of the announcement, as in `insert`; a moved bucket's entries are
-            // seen in the next array.
-            let control = ControlWord(root.control().load(Ordering::Acquire));
+            // SeqCst: pairs with the swap to moved, as in `insert`: a moved bucket's entries are seen in the next array. Its
+            // Acquire half pairs with the announcement too.
+            let control = ControlWord(root.control().load(Ordering::SeqCst));
             match control.state() {
                 Control::Moved => return next,
                 Control::Pending(announced) => help(array, index, announced, guard),
@@ -84,13 +84,13 @@ impl RawTable {
                     if !is_broken(Rule::CopyFirst) {
                         self.copy_bucket(root, index, next);
                     }
-                    // Step 4: what was copied is the truth. AcqRel: publishes the copies to who reads `moved` (partner:
-                    // the Acquire above).
+                    // Step 4: what was copied is the truth. SeqCst: publishes the copies to who reads `moved` (partner: the
+                    // load above); and it comes after any fence in the single order whose setter still finds the bucket here.
                     let moved = ControlWord::moved(version);
                     let done = root.control().compare_exchange(
                         control.0,
                         moved.0,
-                        Ordering::AcqRel,
+                        Ordering::SeqCst,
                         Ordering::Relaxed,
                     );
                     if is_broken(Rule::CopyFirst) {

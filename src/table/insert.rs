@@ -61,9 +61,10 @@ impl RawTable {
         // SAFETY: the caller owns the entry.
         let place = unsafe { entry.as_ref() };
         loop {
-            // Step 1. Acquire: pairs with the AcqRel of the announcement, so that a helper sees the entry's place, and
-            // with that of the clearing, so that the scan sees what the last insert put.
-            let control = ControlWord(root.control().load(Ordering::Acquire));
+            // Step 1. SeqCst: pairs with the swap to moved in `move_bucket`: what is put into the next array comes after that
+            // swap in the single order too. Its Acquire half pairs with the AcqRel of the announcement, so that a helper sees
+            // the entry's place, and with that of the clearing, so that the scan sees what the last insert put.
+            let control = ControlWord(root.control().load(Ordering::SeqCst));
             let version = match control.state() {
                 Control::Idle(version) => version,
                 Control::Pending(announced) => {

@@ -38,6 +38,11 @@
 //! before `same?`, which sees what precedes Y. An insert whose entry somebody else has put sees that by a compare-and-swap
 //! that fails, and has the same place. (C++20, [atomics.order], 4. Models have the fence: loom does not know that order.)
 //!
+//! What follows Y may miss `put` because it misses the way there, and then Y < S as well. An overflow line hangs on a swap,
+//! which comes after Y if Y's reader does not see it, and before the load by which the inserter came to the line: both are
+//! sequentially consistent. So are the swap that says that a bucket has moved and the loads by which an inserter sees that;
+//! and who comes by a new root comes after it, since every bucket had moved before (4.1 there: strongly happens before).
+//!
 //! # Why nothing is lost
 //!
 //! Let `schedule` return. The slot's opening for the entry ([`opens_for`](level::Slot::opens_for)) is later than the

@@ -61,13 +61,12 @@ models! {
     /// Two threads add while one takes.
     fn stack_put_meets_put_and_take() {
         let notes = Notes::new();
-        let putters = [0, 1].map(|number| {
-            let notes = Arc::clone(&notes);
-            thread::spawn(move || notes.put(number))
-        });
-        let taken = notes.take(usize::MAX);
-        putters.map(|putter| putter.join().unwrap());
-        notes.expect(taken, &[0, 1]);
+        let [one, other] = [0, 1].map(|_| Arc::clone(&notes));
+        let putter = thread::spawn(move || one.put(0));
+        let taker = thread::spawn(move || other.take(usize::MAX));
+        notes.put(1);
+        putter.join().unwrap();
+        notes.expect(taker.join().unwrap(), &[0, 1]);
     }
 
     /// Two threads take, one of them not to the end, while it is added to.
