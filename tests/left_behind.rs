@@ -7,6 +7,7 @@ mod counted;
 use common::eventually;
 use counted::{Counted, Live, alone, key};
 use resumption::{Payload, SessionContext, SessionIdContext, idle, pin};
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
@@ -161,6 +162,79 @@ fn a_destructor_that_panics_keeps_no_other_from_being_freed() {
     }
     assert_eq!((live(&alive), panics), (0, 3));
     assert_eq!(context.stats().reclamation.sessions, before);
+}
+
+#[test]
+fn a_destructor_that_panics_as_its_thread_ends_does_not_end_the_process() {
+    let _alone = alone();
+    let alive = Arc::new(Live::default());
+    let context = filled(1, |_| Bomb { counted: Some(Counted::new(&alive)), explodes: true });
+    let guard = pin();
+    thread::scope(|scope| scope.spawn(|| take_all(&context, 1)).join()).expect("no panic");
+    drop(guard);
+    for _ in 0..1_000 {
+        // What ended threads left is freed as these end.
+        thread::spawn(|| drop(pin())).join().expect("no panic");
+        if live(&alive) == 0 {
+            return;
+        }
+    }
+    panic!("nobody has freed it");
+}
+
+/// What was taken one by one, and could not be freed then, does not take one tick for every few.
+#[test]
+fn ticks_catch_up_with_a_backlog() {
+    const COUNT: usize = 50_000;
+    let _alone = alone();
+    let alive = Arc::new(Live::default());
+    let context = filled(COUNT, |_| Counted::new(&alive));
+    let (guard, mut ticks) = (pin(), 0);
+    let meanwhile = || {
+        drop(guard);
+        while live(&alive) > 0 && ticks < 10 {
+            let _ = context.tick();
+            ticks += 1;
+            thread::sleep(Duration::from_millis(1_050));
+        }
+    };
+    asleep(|| take_all(&context, COUNT), meanwhile);
+    assert_eq!(live(&alive), 0, "after {ticks} ticks, one a second");
+}
+
+thread_local! {
+    static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
+}
+
+/// Takes all there is when its thread ends, after the thread's part in reclamation has.
+struct Late(Arc<SessionContext<Counted>>, usize);
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        take_all(&self.0, self.1);
+    }
+}
+
+#[test]
+fn lookups_alone_free_what_a_thread_took_as_it_ended() {
+    const COUNT: usize = 5_000;
+    let _alone = alone();
+    let alive = Arc::new(Live::default());
+    let context = Arc::new(filled(COUNT, |_| Counted::new(&alive)));
+    let late = Arc::clone(&context);
+    // Made before the thread's first guard, and so destroyed after what that made.
+    let ends = move || {
+        LATE.set(Some(Late(late, COUNT)));
+        drop(pin());
+    };
+    thread::spawn(ends).join().expect("no panic");
+    for n in 0..1_000_000 {
+        assert!(context.lookup(&key(n % COUNT), NOBODY, &context.pin()).is_none());
+        if live(&alive) < COUNT / 20 {
+            return;
+        }
+    }
+    panic!("{} of {COUNT} are left", live(&alive));
 }
 
 /// A payload whose destructor keeps time for another context.

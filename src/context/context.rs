@@ -247,17 +247,12 @@ impl<T: Payload> Default for SessionContext<T> {
     }
 }
 
-/// Sessions that one call of [`idle`](epoch::idle) frees at least, if nobody is pinned.
-const FREED_PER_IDLE: usize = 16_384;
-
 impl<T: Payload> Drop for SessionContext<T> {
     /// Flushes every session, telling the remove callback, and frees them as far as guards allow. Borrows under guards and
     /// owned references stay valid.
     fn drop(&mut self) {
         let removed = self.sweep(|_, _| Some(RemoveReason::ContextDropped));
-        for _ in 0..removed.div_ceil(FREED_PER_IDLE) {
-            epoch::idle();
-        }
+        epoch::free_up_to(removed);
     }
 }
 

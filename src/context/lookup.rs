@@ -189,6 +189,7 @@ impl<T: Payload> SessionContext<T> {
                 if mode.contains(SessionCacheMode::UPDATE_TIME) {
                     member.header().renew(member.session().expiry_if_used_at(wanted.now));
                 }
+                guard.set_doubt(false);
                 self.counters.count(Counter::Hit, guard.thread());
                 Ok(member)
             }

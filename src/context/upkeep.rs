@@ -19,6 +19,10 @@ const INSERT_BUDGET: usize = 8;
 /// Sessions that a tick looks at.
 const TICK_BUDGET: usize = 1024;
 
+/// Sessions that an insert frees, about, and a tick, when it is its turn to see to all threads.
+const FREED_PER_INSERT: usize = 1 << 12;
+const FREED_PER_TICK: usize = 1 << 16;
+
 /// How far a [`tick`](SessionContext::tick) got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "there may be more to do"]
@@ -44,7 +48,7 @@ impl<T: Payload> SessionContext<T> {
             let progress = self.reap(self.now(), TICK_BUDGET, &mut departures, &guard);
             self.cache.grow_wheel(&guard);
             guard.flush();
-            guard.flush_all_threads();
+            guard.flush_all_threads(FREED_PER_TICK);
             (progress, departures)
         };
         self.announce(departures);
@@ -62,7 +66,7 @@ impl<T: Payload> SessionContext<T> {
         if self.last_upkeep.load(Ordering::Relaxed) != now.ticks() {
             self.last_upkeep.store(now.ticks(), Ordering::Relaxed);
             self.cache.grow_wheel(guard);
-            guard.flush_all_threads();
+            guard.flush_all_threads(FREED_PER_INSERT);
         }
     }
 

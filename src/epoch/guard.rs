@@ -7,6 +7,8 @@ use super::home::{self, Batch};
 #[cfg(resumption_loom)]
 use super::model::{ModelPin, one_at_a_time};
 use super::participant::Pin;
+#[cfg(not(resumption_loom))]
+use super::participant::UNKNOWN_THREAD;
 #[cfg(resumption_loom)]
 use super::participant::is_unused;
 #[cfg(not(resumption_loom))]
@@ -24,6 +26,10 @@ use std::sync::Arc;
 
 /// Beside the index: the thread's last lookup found nothing.
 pub(super) const DOUBT: usize = 1 << (usize::BITS - 1);
+
+/// Batches that are handed to the collector at once, if it is not somebody's turn to keep time.
+#[cfg(not(resumption_loom))]
+const BATCHES: usize = 1024;
 
 /// After how many repins, or things it put away, a thread without a page lets something be freed. Pins nested in a
 /// guard collect nothing, so a thread that lives under one guard has to do it by itself.
@@ -116,7 +122,7 @@ impl Guard {
         } else {
             REPINS.set(REPINS.get().wrapping_add(1));
             if REPINS.get().is_multiple_of(PER_FLUSH) && !is_freeing() {
-                self.collect(self.thread());
+                self.collect(self.thread(), BATCHES);
                 self.free_some();
             }
         }
@@ -133,7 +139,7 @@ impl Guard {
     pub(super) fn free_due(&self, page: &Page) {
         if !is_freeing() {
             page.clear_due();
-            self.collect(self.thread());
+            self.collect(self.thread(), BATCHES);
             self.free_some();
         }
     }
@@ -145,7 +151,7 @@ impl Guard {
     pub(super) fn free_without_page(&self) {
         if POSTED.get() >= PER_FLUSH && !is_freeing() {
             POSTED.set(0);
-            self.collect(self.thread());
+            self.collect(self.thread(), BATCHES);
             self.free_some();
         }
     }
@@ -165,14 +171,14 @@ impl Guard {
     pub fn flush(&self) {
         #[cfg(not(resumption_loom))]
         if is_freeing() {
-            if let Some(page) = self.page() {
-                page.set_due();
-            }
-            return;
+            return match self.page() {
+                Some(page) => page.set_due(),
+                None => POSTED.set(PER_FLUSH),
+            };
         }
         #[cfg(not(resumption_loom))]
         for thread in [self.thread(), ledger::PAGES] {
-            self.collect(thread);
+            self.collect(thread, BATCHES);
         }
         self.free_some();
         #[cfg(not(resumption_loom))]
@@ -180,13 +186,19 @@ impl Guard {
     }
 
     /// Does for all threads what [`flush`](Self::flush) does for one, about once a second for the whole process: of
-    /// those who call it then, one does it.
-    pub(crate) fn flush_all_threads(&self) {
+    /// those who call it then, one does it. Goes on while there is something, up to about so many sessions.
+    #[cfg_attr(resumption_loom, allow(unused_variables))]
+    pub(crate) fn flush_all_threads(&self, most: usize) {
         #[cfg(not(resumption_loom))]
         if !is_freeing() && ledger::time_to_collect() {
-            (0..=ledger::PAGES).for_each(|thread| self.collect(thread));
-            self.free_some();
-            home::all().for_each(home::Home::free);
+            (0..=ledger::PAGES).for_each(|thread| self.collect(thread, most));
+            let first = home::freed();
+            let mut before = first.wrapping_sub(1);
+            while home::freed() != before && home::freed() - first < most as u64 {
+                before = home::freed();
+                self.inner.flush();
+                home::all().for_each(home::Home::free);
+            }
         }
     }
 
@@ -196,15 +208,15 @@ impl Guard {
         ledger::page(self.thread())
     }
 
-    /// Hands to the collector what the thread with this index has retired, or what all have who have no page. What is
-    /// handed over waits in a bag of this thread, for [`free_some`](Self::free_some).
+    /// Hands to the collector what the thread with this index has retired, or what all have who have no page, up to so many
+    /// batches. What is handed over waits in a bag of this thread, for [`free_some`](Self::free_some).
     #[cfg(not(resumption_loom))]
-    fn collect(&self, thread: usize) {
+    fn collect(&self, thread: usize, most: usize) {
         let home = home::of(thread);
         if let Some(page) = ledger::page(thread) {
             home.post(Batch::of(page));
         }
-        for batch in home.posted() {
+        for batch in home.posted(most) {
             // SAFETY: each entry was retired under the promise of `retire`, and taking gave it to us alone. It was
             // unlinked before it was put away, so whoever can reach it holds a guard that exists now. Whoever was lent a
             // session holds its guard still, or has no use for it any more.
@@ -226,6 +238,11 @@ impl Guard {
     /// Puts away what a thread without a page has.
     #[cfg(not(resumption_loom))]
     fn post(&self, batch: Batch) {
+        if self.thread() == UNKNOWN_THREAD {
+            // The collector's record of such a guard goes with it, and hands its bag on then.
+            // SAFETY: as in `collect`.
+            return unsafe { self.send_home(Node::new(batch), self.thread()) };
+        }
         POSTED.set(POSTED.get().saturating_add(1));
         home::of(self.thread()).post(batch);
     }

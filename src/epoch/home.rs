@@ -17,6 +17,7 @@ use super::stack::{Node, Stack};
 use crate::ledger::{self, Lent, Page, Retired};
 use crate::sync::{AtomicU32, Ordering};
 use crossbeam_utils::CachePadded;
+use std::cell::Cell;
 use std::mem;
 use std::ptr::NonNull;
 
@@ -38,6 +39,15 @@ pub(super) struct Home {
 /// How many batches an inbox holds before whoever adds one empties it. Between two times that a busy thread does, those
 /// of as many collections can come that others make, each of a few bags.
 const FULL: u32 = 16;
+
+thread_local! {
+    static FREED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Sessions that this thread has freed.
+pub(super) fn freed() -> u64 {
+    FREED.get()
+}
 
 /// One for each thread with a page, and one for all others.
 static HOMES: [CachePadded<Home>; ledger::PAGES + 1] =
@@ -64,9 +74,9 @@ impl Home {
         }
     }
 
-    /// What is to be handed to the collector.
-    pub(super) fn posted(&self) -> impl Iterator<Item = Box<Node<Batch>>> {
-        self.outbox.take()
+    /// What is to be handed to the collector, up to so many batches.
+    pub(super) fn posted(&self, most: usize) -> impl Iterator<Item = Box<Node<Batch>>> {
+        self.outbox.take().take(most)
     }
 
     /// Puts a batch where it is to be freed.
@@ -119,6 +129,7 @@ struct Rest<'a> {
 
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
+        FREED.set(FREED.get().wrapping_add(self.sessions));
         ledger::count_freed(self.sessions, self.bytes);
         if !self.batch.is_empty() {
             self.home.inbox.put(Node::new(mem::take(&mut self.batch)));
@@ -127,16 +138,9 @@ impl Drop for Rest<'_> {
 }
 
 impl Batch {
-    /// Everything that waits in a page. The caller is pinned, as [`Stash::take`](ledger::Stash::take) asks.
+    /// Everything that waits in a page.
     pub(super) fn of(page: &Page) -> Self {
-        let mut batch = Self::default();
-        page.stash.take(|retired| {
-            // All room at once, when there is a first one.
-            if batch.retired.is_empty() {
-                batch.retired.reserve_exact(ledger::STASH);
-            }
-            batch.retired.push(retired);
-        });
+        let mut batch = Self { retired: page.stash.take(), lent: Vec::new() };
         page.loans.take(|lent| batch.lent.push(lent));
         batch
     }

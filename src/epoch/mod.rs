@@ -18,7 +18,7 @@ pub(crate) use arc_slot::ArcSlot;
 pub use guard::Guard;
 #[cfg(resumption_loom)]
 pub use model::{ModelParticipant, ModelPlace, abandon_model, end_of_model, with_collector};
-pub(crate) use participant::pin_to_drop;
+pub(crate) use participant::{free_up_to, pin_to_drop};
 pub use participant::{idle, pin};
 #[cfg(resumption_loom)]
 pub use stack::ModelStack;

@@ -1,14 +1,17 @@
 //! Threads that take part in reclamation, and how they pin.
 
 use super::guard::{DOUBT, Guard};
+#[cfg(not(resumption_loom))]
+use super::home::freed;
 #[cfg(resumption_loom)]
-use super::model::{ModelPin, Part};
+use super::model::{ModelPin, Part, freed};
 #[cfg(not(resumption_loom))]
 use crate::ledger::{self, Page};
 use crate::thread_index::ThreadIndex;
 use crossbeam_epoch::{Collector, LocalHandle};
 use std::cell::Cell;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 struct Participant {
     #[cfg(not(resumption_loom))]
@@ -49,7 +52,10 @@ impl Drop for Participant {
     /// The thread ends: what it has retired goes to the collector.
     fn drop(&mut self) {
         if !cfg!(resumption_loom) {
-            self.pin().flush();
+            // A destructor that panics, against its promise, would end the process here. What it leaves is freed later.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.pin().flush())) {
+                mem::forget(panic);
+            }
         }
         // SAFETY: taken once, here, and not used again.
         let index = unsafe { ManuallyDrop::take(&mut self.index) };
@@ -102,7 +108,7 @@ fn own_pin(guard: crossbeam_epoch::Guard) -> Pin {
 }
 
 /// The index of a thread that has none any more.
-const UNKNOWN_THREAD: usize = !DOUBT;
+pub(super) const UNKNOWN_THREAD: usize = !DOUBT;
 
 /// Pins the current thread: sessions borrowed under the guard stay readable until it is dropped.
 ///
@@ -140,11 +146,20 @@ pub(crate) fn pin_to_drop() -> Guard {
 ///
 /// For event loops to call before they sleep: an idle thread would otherwise keep the last sessions it removed, wiped
 /// only when some thread next collects. Never blocks; does nothing useful while the current thread holds a guard. Frees
-/// about a hundred thousand sessions a call at most, so who has removed a million calls it again. In a payload's destructor
+/// some 65,000 sessions a call, so who has removed a million calls it again. In a payload's destructor
 /// it does nothing but ask whoever runs that to do the same.
 pub fn idle() {
+    free_up_to(1 << 16);
+}
+
+/// As [`idle`], of another number of sessions.
+pub(crate) fn free_up_to(most: usize) {
+    let first = freed();
+    let mut in_vain = 0;
     // The epoch moves at most once per collection and has to move twice before what was just retired may go.
-    for _ in 0..3 {
+    while in_vain < 3 && freed() - first < most as u64 {
+        let before = freed();
         pin().flush();
+        in_vain = if freed() == before { in_vain + 1 } else { 0 };
     }
 }

@@ -6,12 +6,14 @@ use std::ptr::{self, NonNull};
 /// What a stack is made of.
 pub(super) struct Node<T> {
     pub(super) value: T,
-    below: *mut Self,
+    // The address of the one below, with exposed provenance: it may be another node by the time that this one is added, one
+    // that has since been put where a taken one was.
+    below: usize,
 }
 
 impl<T> Node<T> {
     pub(super) fn new(value: T) -> Box<Self> {
-        Box::new(Self { value, below: ptr::null_mut() })
+        Box::new(Self { value, below: 0 })
     }
 }
 
@@ -30,10 +32,11 @@ impl<T> Stack<T> {
 
     pub(super) fn put(&self, node: Box<Node<T>>) {
         let node = Box::into_raw(node);
+        node.expose_provenance();
         let mut top = self.0.load(Ordering::Relaxed);
         loop {
             // SAFETY: just made from a box, and seen by nobody else until the exchange succeeds.
-            unsafe { (*node).below = top };
+            unsafe { (*node).below = top.addr() };
             // Release: publishes the node (partner: the Acquire in `take`). Those below are published by the same word's
             // earlier exchanges.
             match self.0.compare_exchange(top, node, Ordering::Release, Ordering::Relaxed) {
@@ -53,7 +56,8 @@ impl<T> Stack<T> {
     }
 }
 
-/// What was taken. Whoever does not finish, by a panic, puts the rest back.
+/// What was taken. Whoever does not go to the end, by choice or by a panic, puts the rest back, for the price of one node
+/// unless some were added meanwhile.
 pub(super) struct Taken<'a, T> {
     from: &'a Stack<T>,
     top: *mut Node<T>,
@@ -66,15 +70,25 @@ impl<T> Iterator for Taken<'_, T> {
         let top = NonNull::new(self.top)?;
         // SAFETY: `put` made it from a box, and the swap gave all that hangs on it to us alone.
         let node = unsafe { Box::from_raw(top.as_ptr()) };
-        self.top = node.below;
+        self.top = ptr::with_exposed_provenance_mut(node.below);
         Some(node)
     }
 }
 
 impl<T> Drop for Taken<'_, T> {
     fn drop(&mut self) {
-        while let Some(node) = self.next() {
-            self.from.put(node);
+        while !self.top.is_null() {
+            // Release: publishes the links that are changed below (partner: the Acquire in `take`).
+            let back =
+                self.from.0.compare_exchange(ptr::null_mut(), self.top, Ordering::Release, Ordering::Relaxed);
+            if back.is_ok() {
+                return;
+            }
+            for mut node in self.from.take() {
+                node.below = self.top.addr();
+                self.top = Box::into_raw(node);
+                self.top.expose_provenance();
+            }
         }
     }
 }

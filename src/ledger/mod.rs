@@ -17,7 +17,7 @@ pub(crate) use page::{Lent, PAGES, Page, count_freed, count_retired, page, recla
 #[cfg(resumption_loom)]
 pub use stash::ModelStash;
 #[cfg(not(resumption_loom))]
-pub(crate) use stash::{Retired, STASH, Stash};
+pub(crate) use stash::{Retired, Stash};
 
 /// What waits to be freed, and since when somebody keeps it waiting. Counted for the process: guards are good for every
 /// context, and so hold back every context's sessions.

@@ -195,6 +195,10 @@ pub(crate) fn reclamation() -> Reclamation {
         total.bytes = total.bytes.wrapping_add(page.bytes.load(Ordering::Relaxed));
         oldest = oldest.max(page.pinned_for(now));
     }
+    // One that is freed by another thread may be missed among what was retired, and the sum be below zero for an instant.
+    for sum in [&mut total.sessions, &mut total.bytes] {
+        *sum = if *sum > i64::MAX as u64 { 0 } else { *sum };
+    }
     total.oldest_pin = Duration::from_secs(u64::from(oldest));
     total
 }

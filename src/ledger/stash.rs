@@ -5,7 +5,7 @@ use crate::sync::{AtomicPtr, AtomicU64, Ordering, Rule, is_broken};
 use std::ptr;
 
 /// Entries a stash holds.
-pub(crate) const STASH: usize = if cfg!(resumption_loom) { 1 } else { 64 };
+const STASH: usize = if cfg!(resumption_loom) { 1 } else { 64 };
 
 /// An entry and the function that gives it back, as a bare address.
 pub(crate) type Retired = (*mut Header, *mut ());
@@ -15,11 +15,12 @@ struct Cell {
     release: AtomicPtr<()>,
 }
 
-/// Retired entries of one thread. Its owner adds, anyone may take all.
+/// Retired entries of one thread, in a ring. Its owner adds, anyone may take all.
 pub(crate) struct Stash {
     cells: [Cell; STASH],
-    // The owner's next cell.
+    // Entries that were ever added and ever taken. Those between are there.
     added: AtomicU64,
+    taken: AtomicU64,
 }
 
 impl Stash {
@@ -28,7 +29,7 @@ impl Stash {
         let cells = [const {
             Cell { entry: AtomicPtr::new(ptr::null_mut()), release: AtomicPtr::new(ptr::null_mut()) }
         }; STASH];
-        Self { cells, added: AtomicU64::new(0) }
+        Self { cells, added: AtomicU64::new(0), taken: AtomicU64::new(0) }
     }
 
     #[cfg(resumption_loom)]
@@ -36,39 +37,44 @@ impl Stash {
         let cell =
             || Cell { entry: AtomicPtr::new(ptr::null_mut()), release: AtomicPtr::new(ptr::null_mut()) };
         let cells = std::array::from_fn(|_| cell());
-        Self { cells, added: AtomicU64::new(0) }
+        Self { cells, added: AtomicU64::new(0), taken: AtomicU64::new(0) }
     }
 
-    /// Adds an entry; `false` when the next cell is taken: then take all and add again. Only for the owner.
+    /// Adds an entry; `false` when the ring is full: then take all and add again. Only for the owner.
+    #[inline]
     pub(crate) fn add(&self, (entry, release): Retired) -> bool {
         let added = self.added.load(Ordering::Relaxed);
-        let cell = &self.cells[added as usize % STASH];
-        // Acquire: pairs with the AcqRel that emptied the cell, whose taker has read `release` by then.
-        if !cell.entry.load(Ordering::Acquire).is_null() && !is_broken(Rule::StashWaits) {
+        // Acquire: pairs with the Release in `take`, which has read what this cell held by then.
+        let held = added.wrapping_sub(self.taken.load(Ordering::Acquire));
+        if held >= STASH as u64 && !is_broken(Rule::StashWaits) {
             return false;
         }
+        let cell = &self.cells[added as usize % STASH];
+        cell.entry.store(entry, Ordering::Relaxed);
         cell.release.store(release, Ordering::Relaxed);
-        // Release: publishes `release`, and the entry as its retirer left it (partner: the Acquire in `take`).
-        cell.entry.store(entry, Ordering::Release);
-        self.added.store(added.wrapping_add(1), Ordering::Relaxed);
+        // Release: publishes the cell, and the entry as its retirer left it (partner: the Acquire in `take`).
+        self.added.store(added.wrapping_add(1), Ordering::Release);
         true
     }
 
-    /// Takes what is there, each entry to exactly one taker. The caller is pinned: an entry that it sees cannot be freed
-    /// and come back to the same cell meanwhile, so what it read beside it belongs to it.
-    pub(crate) fn take(&self, mut taken: impl FnMut(Retired)) {
-        for cell in &self.cells {
+    /// Takes what is there, all of it to one taker: one exchange for all.
+    pub(crate) fn take(&self) -> Vec<Retired> {
+        loop {
+            let taken = self.taken.load(Ordering::Relaxed);
+            // If this is older than the load above, there is nothing to take yet.
             // Acquire: pairs with the Release in `add`.
-            let entry = cell.entry.load(Ordering::Acquire);
-            if entry.is_null() {
-                continue;
-            }
-            let release = cell.release.load(Ordering::Relaxed);
-            // AcqRel: the Release half pairs with the Acquire in `add`, so that `release` was read before it is replaced.
-            let mine =
-                cell.entry.compare_exchange(entry, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed);
-            if mine.is_ok() {
-                taken((entry, release));
+            let added = self.added.load(Ordering::Acquire);
+            let range = taken..added.min(taken.wrapping_add(STASH as u64));
+            let held = range.map(|number| {
+                let cell = &self.cells[number as usize % STASH];
+                (cell.entry.load(Ordering::Relaxed), cell.release.load(Ordering::Relaxed))
+            });
+            let held: Vec<_> = held.collect();
+            // Release: pairs with the Acquire in `add`, so that the cells were read before they are written again. If somebody else has taken them meanwhile, what was read may be anything, and counts for nothing.
+            let mine = held.is_empty()
+                || self.taken.compare_exchange(taken, added, Ordering::Release, Ordering::Relaxed).is_ok();
+            if mine {
+                return held;
             }
         }
     }
@@ -93,11 +99,10 @@ impl ModelStash {
 
     /// Takes what is there.
     pub fn take(&self) -> Vec<usize> {
-        let mut taken = Vec::new();
-        self.0.take(|(entry, release)| {
+        let number = |(entry, release): Retired| {
             assert_eq!(entry.addr(), release.addr(), "an entry with another's release");
-            taken.push(entry.addr());
-        });
-        taken
+            entry.addr()
+        };
+        self.0.take().into_iter().map(number).collect()
     }
 }

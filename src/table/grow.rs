@@ -10,6 +10,7 @@ use super::raw::{Entry, RawTable};
 use super::slot::{Control, ControlWord, SlotWord};
 use crate::epoch::Guard;
 use crate::sync::{Ordering, Rule, is_broken};
+use std::sync::Arc;
 
 /// Buckets a writer moves on its way. A table that starts to grow at four entries a bucket has moved when an eighth of
 /// the room that the growth makes is used.
@@ -139,9 +140,10 @@ impl RawTable {
     /// Makes the next array the root, once all buckets of `array` have moved, and retires `array`.
     fn finish_growth(&self, array: &Array, guard: &Guard) {
         if let Some(old) = self.replace_root(array, array.next_pointer()) {
-            // SAFETY: the array came from `Box::into_raw`; it is the root no more and its predecessor was retired
-            // before, so no guard made from now on reaches it; the swap above had one winner.
-            unsafe { guard.defer(move || drop(Box::from_raw(old.as_ptr()))) };
+            // SAFETY: the array came from `Box::into_raw`, and the swap above had one winner.
+            let old = unsafe { Box::from_raw(old.as_ptr()) };
+            // It is the root no more and its predecessor was retired before, so no guard made from now on reaches it.
+            guard.lend(Arc::new(old));
         }
     }
 }

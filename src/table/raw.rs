@@ -140,5 +140,7 @@ impl Drop for RawTable {
                 guard.defer(move || drop(Box::from_raw(pointer.as_ptr())));
             }
         }
+        // What was deferred would otherwise wait in a bag of this thread, which may fall asleep.
+        guard.flush();
     }
 }

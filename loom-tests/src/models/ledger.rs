@@ -72,14 +72,14 @@ models! {
     /// Two threads take, one of them not to the end, while it is added to.
     fn stack_take_meets_take_and_put() {
         let notes = Notes::new();
+        let [one, other] = [0, 1].map(|_| Arc::clone(&notes));
+        let taker = thread::spawn(move || one.take(usize::MAX));
+        let stopper = thread::spawn(move || other.take(1));
         notes.put(0);
         notes.put(1);
-        let other = Arc::clone(&notes);
-        let taker = thread::spawn(move || other.take(1));
-        notes.put(2);
-        let mut taken = notes.take(usize::MAX);
-        taken.extend(taker.join().unwrap());
-        notes.expect(taken, &[0, 1, 2]);
+        let mut taken = taker.join().unwrap();
+        taken.extend(stopper.join().unwrap());
+        notes.expect(taken, &[0, 1]);
     }
 
     /// Two takers of one entry.
