@@ -25,7 +25,10 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// Beside the index: the thread's last lookup found nothing.
-pub(super) const DOUBT: usize = 1 << (usize::BITS - 1);
+pub(super) const DOUBT: usize = 1 << 31;
+
+/// The bits of an index, which are few enough for one instruction to name them.
+pub(super) const INDEX: usize = DOUBT - 1;
 
 /// Batches that are handed to the collector at once, if it is not somebody's turn to keep time.
 #[cfg(not(resumption_loom))]
@@ -259,7 +262,7 @@ impl Guard {
     /// The index of the thread that holds this guard.
     #[inline]
     pub(crate) fn thread(&self) -> usize {
-        self.thread.get() & !DOUBT
+        self.thread.get() & INDEX
     }
 
     /// The same while the thread is not [in doubt](Self::is_in_doubt), and otherwise more than any index: so that one

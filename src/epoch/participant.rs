@@ -1,6 +1,6 @@
 //! Threads that take part in reclamation, and how they pin.
 
-use super::guard::{DOUBT, Guard};
+use super::guard::{Guard, INDEX};
 #[cfg(not(resumption_loom))]
 use super::home::freed;
 #[cfg(resumption_loom)]
@@ -10,8 +10,13 @@ use crate::ledger::{self, Page};
 use crate::thread_index::ThreadIndex;
 use crossbeam_epoch::{Collector, LocalHandle};
 use std::cell::Cell;
-use std::mem::{self, ManuallyDrop};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::mem::ManuallyDrop;
+#[cfg(not(resumption_loom))]
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+};
 
 struct Participant {
     #[cfg(not(resumption_loom))]
@@ -32,8 +37,6 @@ impl Participant {
         Self { handle, thread: Cell::new(index.get()), index: ManuallyDrop::new(index) }
     }
 
-    // Meant to be a call with what is around it inlined: as a part of its callers it makes these so large that lookups are
-    // not inlined, and with more of its code in the window of the processor fewer lookups are under way at once.
     #[inline]
     fn pin(&self) -> Guard {
         let thread = self.thread.get();
@@ -51,7 +54,9 @@ impl Participant {
 impl Drop for Participant {
     /// The thread ends: what it has retired goes to the collector.
     fn drop(&mut self) {
-        if !cfg!(resumption_loom) {
+        #[cfg(not(resumption_loom))]
+        {
+            HERE.set(ptr::null());
             // A destructor that panics, against its promise, would end the process here. What it leaves is freed later.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.pin().flush())) {
                 mem::forget(panic);
@@ -81,6 +86,8 @@ static COLLECTOR: std::sync::LazyLock<Collector> = std::sync::LazyLock::new(Coll
 #[cfg(not(resumption_loom))]
 thread_local! {
     static PARTICIPANT: Participant = Participant::new();
+    // Where it is, while it is there. To ask this is one load, since it has no destructor.
+    static HERE: Cell<*const Participant> = const { Cell::new(ptr::null()) };
 }
 
 #[cfg(resumption_loom)]
@@ -108,20 +115,42 @@ fn own_pin(guard: crossbeam_epoch::Guard) -> Pin {
 }
 
 /// The index of a thread that has none any more.
-pub(super) const UNKNOWN_THREAD: usize = !DOUBT;
+pub(super) const UNKNOWN_THREAD: usize = INDEX;
 
 /// Pins the current thread: sessions borrowed under the guard stay readable until it is dropped.
 ///
 /// The same as [`SessionContext::pin`](crate::SessionContext::pin): a guard is good for every context. Costs one full
 /// memory barrier (about 7 ns) for the first guard of a thread and next to nothing for a nested one, so one guard over
 /// many lookups is the fast way.
+// A hint, and not more: the best is inlined into a caller's loop and the lookup called from there. A function around both
+// pops behind the barrier what it has pushed before, which keeps the processor from looking ahead to the next lookup.
 #[inline]
 pub fn pin() -> Guard {
     #[cfg(resumption_loom)]
     if !super::model::has_collector() {
         return Guard::for_model();
     }
-    PARTICIPANT.try_with(Participant::pin).unwrap_or_else(|_| late_guard())
+    #[cfg(not(resumption_loom))]
+    {
+        let here = HERE.get();
+        if !here.is_null() {
+            // SAFETY: this thread's participant put its address there, and takes it away before it ends.
+            return unsafe { &*here }.pin();
+        }
+    }
+    first_guard()
+}
+
+/// A guard for a thread that takes part for the first time.
+#[cold]
+#[inline(never)]
+fn first_guard() -> Guard {
+    let begin = |participant: &Participant| {
+        #[cfg(not(resumption_loom))]
+        HERE.set(participant);
+        participant.pin()
+    };
+    PARTICIPANT.try_with(begin).unwrap_or_else(|_| late_guard())
 }
 
 /// A guard for a thread whose own participant is gone already: its thread-locals are being destroyed.
