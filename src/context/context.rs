@@ -42,6 +42,8 @@ pub struct SessionContext<T: Payload> {
     pub(super) cache: Cache<T>,
     pub(super) events: Events<T>,
     pub(super) external: Option<Box<dyn ExternalStore<T>>>,
+    // There is a get callback, or an external store.
+    pub(super) asks_outside: bool,
     pub(super) counters: Counters,
     pub(super) max_session_bytes: usize,
     clock: Arc<dyn Clock>,
@@ -74,6 +76,7 @@ impl<T: Payload> SessionContext<T> {
     pub(super) fn from_parts(cache: Cache<T>, builder: ContextBuilder<T>) -> Self {
         Self {
             cache,
+            asks_outside: builder.events.on_get.is_some() || builder.external.is_some(),
             events: builder.events,
             external: builder.external,
             counters: Counters::new(),

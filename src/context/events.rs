@@ -56,7 +56,7 @@ impl<T: crate::Payload> SessionContext<T> {
     /// Whether lookups may bring sessions in from outside.
     #[inline]
     pub(super) fn asks_outside(&self) -> bool {
-        self.events.on_get.is_some() || self.external.is_some()
+        self.asks_outside
     }
 
     /// A removal of this key begins.

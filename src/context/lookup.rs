@@ -129,8 +129,11 @@ impl<T: Payload> SessionContext<T> {
     /// Counts a lookup that found no session and asks nobody else.
     #[inline(never)]
     fn count_absent(&self, hash: Hash, guard: &Guard) {
-        guard.set_doubt(self.cache.has_filter(guard));
         self.counters.count_absent(self.cache.absence_of(hash), guard.thread());
+        // Last, so that nothing has to be kept over the call. A table that has no filter never had one.
+        if self.cache.has_filter(guard) {
+            guard.set_doubt(true);
+        }
     }
 
     /// The session that the outside has, if the table does not.

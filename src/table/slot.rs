@@ -197,7 +197,9 @@ impl ControlWord {
     /// Whether the bucket is frozen or moved: operations go on in the next array.
     #[inline]
     pub(super) fn is_leaving(self) -> bool {
-        self.0.addr() & PENDING == 0 && self.0.addr() & (FREEZING | MOVED) != 0
+        // One bit for each of the states that the word's lowest bits may say; one branch for all.
+        const LEAVING: u32 = 1 << FREEZING | 1 << MOVED;
+        LEAVING >> (self.0.addr() & (PENDING | FREEZING | MOVED)) & 1 != 0
     }
 
     pub(super) fn state(self) -> Control {
