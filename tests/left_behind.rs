@@ -6,7 +6,7 @@ mod counted;
 
 use common::eventually;
 use counted::{Counted, Live, alone, key};
-use resumption::{Payload, SessionContext, SessionIdContext, idle, pin};
+use resumption::{Payload, SessionCacheMode, SessionContext, SessionIdContext, idle, pin};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -182,6 +182,45 @@ fn a_destructor_that_panics_as_its_thread_ends_does_not_end_the_process() {
     panic!("nobody has freed it");
 }
 
+/// The collector has a share in a thread's end too.
+#[test]
+fn a_panic_as_a_thread_leaves_the_collector_does_not_end_the_process() {
+    const COUNT: usize = 20_000;
+    let _alone = alone();
+    let alive = Arc::new(Live::default());
+    let context = filled(COUNT, |n| Bomb { counted: Some(Counted::new(&alive)), explodes: n % 200 == 0 });
+    let guard = pin();
+    let takes = || {
+        let _outer = pin();
+        take_all(&context, COUNT);
+    };
+    thread::scope(|scope| scope.spawn(takes).join()).expect("no panic");
+    drop(guard);
+    // Every 128th pin of a thread collects: in some of these it is the last.
+    for pins in 120..140 {
+        let quiet = || drop(catch_unwind(|| drop(pin())));
+        thread::spawn(move || (0..pins).for_each(|_| quiet())).join().expect("no panic");
+    }
+    let left = || {
+        let _ = catch_unwind(idle);
+        live(&alive)
+    };
+    assert!((0..COUNT).any(|_| left() == 0), "{} are left", live(&alive));
+}
+
+#[test]
+fn a_context_may_be_dropped_with_two_that_panic() {
+    let _alone = alone();
+    let alive = Arc::new(Live::default());
+    let context = filled(1_000, |n| Bomb { counted: Some(Counted::new(&alive)), explodes: n < 2 });
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(context))).is_err());
+    let freed = || {
+        let _ = catch_unwind(idle);
+        live(&alive) == 0
+    };
+    assert!((0..1_000).any(|_| freed()), "{} are left", live(&alive));
+}
+
 /// What was taken one by one, and could not be freed then, does not take one tick for every few.
 #[test]
 fn ticks_catch_up_with_a_backlog() {
@@ -200,6 +239,27 @@ fn ticks_catch_up_with_a_backlog() {
     };
     asleep(|| take_all(&context, COUNT), meanwhile);
     assert_eq!(live(&alive), 0, "after {ticks} ticks, one a second");
+}
+
+/// The same of sessions from outside, which guards have lent.
+#[test]
+fn idle_catches_up_with_what_was_lent() {
+    const COUNT: usize = 20_000;
+    let _alone = alone();
+    let alive = Arc::new(Live::default());
+    let given = Arc::clone(&alive);
+    let context = SessionContext::<Counted>::builder()
+        .mode(SessionCacheMode::SERVER | SessionCacheMode::NO_INTERNAL_STORE)
+        .on_get(move |context, key| Some(Arc::new(context.session(*key).build(Counted::new(&given)))))
+        .build()
+        .expect("a small table");
+    let guard = pin();
+    let lends =
+        || (0..COUNT).for_each(|n| assert!(context.lookup(&key(n), NOBODY, &context.pin()).is_some()));
+    thread::scope(|scope| scope.spawn(lends).join()).expect("no panic");
+    drop(guard);
+    idle();
+    assert!(live(&alive) < COUNT / 20, "{} of {COUNT} are left", live(&alive));
 }
 
 thread_local! {

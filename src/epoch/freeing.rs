@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 
 /// A closure of this crate that frees something.
 trait Free {
@@ -24,9 +26,23 @@ thread_local! {
     static WAITING: ManuallyDrop<Waiting> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
-/// Whether this thread is running a destructor.
+/// Whether this thread is running a destructor, or unwinding: a second panic would end the process.
 pub(super) fn is_freeing() -> bool {
-    FREEING.get()
+    FREEING.get() || thread::panicking()
+}
+
+/// Runs what may free where nobody could bear a panic. A destructor that panics, against its promise, has told so already;
+/// what it leaves is freed later.
+pub(super) fn quietly(free: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(free)) {
+        mem::forget(panic);
+    }
+}
+
+/// Runs what may lead to freeing, and leaves that to others.
+pub(super) fn without_freeing(run: impl FnOnce()) {
+    let _freeing = Freeing::begin();
+    run();
 }
 
 /// Runs `free`, or leaves it to the call further up the stack that is freeing already.
@@ -62,7 +78,6 @@ impl Drop for Freeing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::rc::Rc;
 
     fn nested(depth: &Rc<Cell<usize>>, deepest: &Rc<Cell<usize>>, left: usize) {

@@ -11,7 +11,7 @@
 //! which frees it when it next lets something be freed; or whoever flushes, or keeps time, since threads may sleep or
 //! end; or whoever fills an inbox that nobody empties.
 
-use super::freeing::{is_freeing, one_at_a_time};
+use super::freeing::{is_freeing, one_at_a_time, quietly};
 use super::guard::Release;
 use super::stack::{Node, Stack};
 use crate::ledger::{self, Lent, Page, Retired};
@@ -44,7 +44,7 @@ thread_local! {
     static FREED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Sessions that this thread has freed.
+/// Sessions that this thread has freed, and loans that it has given back.
 pub(super) fn freed() -> u64 {
     FREED.get()
 }
@@ -87,7 +87,8 @@ impl Home {
     pub(super) unsafe fn receive(&'static self, batch: Box<Node<Batch>>) {
         self.inbox.put(batch);
         if self.came.fetch_add(1, Ordering::Relaxed) >= FULL && !is_freeing() {
-            self.free();
+            // The collector would lose what else it has in hand.
+            quietly(|| self.free());
         }
     }
 
@@ -101,7 +102,7 @@ impl Home {
     }
 
     fn release(&self, batch: Batch) {
-        let mut rest = Rest { home: self, batch, sessions: 0, bytes: 0 };
+        let mut rest = Rest { home: self, batch, sessions: 0, bytes: 0, loans: 0 };
         while let Some((entry, release)) = rest.batch.retired.pop() {
             let Some(entry) = NonNull::new(entry) else { continue };
             rest.sessions += 1;
@@ -113,6 +114,7 @@ impl Home {
             unsafe { release(entry) };
         }
         while let Some(lent) = rest.batch.lent.pop() {
+            rest.loans += 1;
             // SAFETY: `lend` made it from a box, and it was put away and taken once.
             drop(unsafe { Box::from_raw(lent) });
         }
@@ -125,11 +127,12 @@ struct Rest<'a> {
     batch: Batch,
     sessions: u64,
     bytes: u64,
+    loans: u64,
 }
 
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
-        FREED.set(FREED.get().wrapping_add(self.sessions));
+        FREED.set(FREED.get().wrapping_add(self.sessions + self.loans));
         ledger::count_freed(self.sessions, self.bytes);
         if !self.batch.is_empty() {
             self.home.inbox.put(Node::new(mem::take(&mut self.batch)));

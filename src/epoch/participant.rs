@@ -1,5 +1,7 @@
 //! Threads that take part in reclamation, and how they pin.
 
+#[cfg(not(resumption_loom))]
+use super::freeing::{one_at_a_time, quietly, without_freeing};
 use super::guard::{Guard, INDEX};
 #[cfg(not(resumption_loom))]
 use super::home::freed;
@@ -12,15 +14,11 @@ use crossbeam_epoch::{Collector, LocalHandle};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 #[cfg(not(resumption_loom))]
-use std::{
-    mem,
-    panic::{AssertUnwindSafe, catch_unwind},
-    ptr,
-};
+use std::ptr;
 
 struct Participant {
     #[cfg(not(resumption_loom))]
-    handle: LocalHandle,
+    handle: ManuallyDrop<LocalHandle>,
     #[cfg(resumption_loom)]
     handle: Part<LocalHandle>,
     index: ManuallyDrop<ThreadIndex>,
@@ -30,9 +28,10 @@ struct Participant {
 
 impl Participant {
     fn new() -> Self {
-        let handle = COLLECTOR.register();
+        #[cfg(not(resumption_loom))]
+        let handle = ManuallyDrop::new(COLLECTOR.register());
         #[cfg(resumption_loom)]
-        let handle = Part::new(handle);
+        let handle = Part::new(COLLECTOR.register());
         let index = ThreadIndex::acquire(is_unused);
         Self { handle, thread: Cell::new(index.get()), index: ManuallyDrop::new(index) }
     }
@@ -57,10 +56,8 @@ impl Drop for Participant {
         #[cfg(not(resumption_loom))]
         {
             HERE.set(ptr::null());
-            // A destructor that panics, against its promise, would end the process here. What it leaves is freed later.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.pin().flush())) {
-                mem::forget(panic);
-            }
+            // A panic would end the process here.
+            quietly(|| self.pin().flush());
         }
         // SAFETY: taken once, here, and not used again.
         let index = unsafe { ManuallyDrop::take(&mut self.index) };
@@ -68,6 +65,14 @@ impl Drop for Participant {
         // goes to nobody else until then.
         if self.handle.is_pinned() {
             index.lose();
+        }
+        #[cfg(not(resumption_loom))]
+        {
+            // The collector pins once more, and may collect.
+            // SAFETY: dropped once, here, and not used again.
+            without_freeing(|| unsafe { ManuallyDrop::drop(&mut self.handle) });
+            // Frees what was left to the next call, since there is none.
+            quietly(|| one_at_a_time(|| {}));
         }
     }
 }

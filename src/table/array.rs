@@ -128,7 +128,8 @@ impl Array {
     pub(super) fn next(&self) -> Option<&Array> {
         // Acquire: pairs with the AcqRel in `set_next`, so that the array is seen initialised.
         let next = self.next.load(Ordering::Acquire);
-        // SAFETY: installed by `set_next`, and freed only after this array: it is the younger one.
+        // SAFETY: installed by `set_next`, and retired after this array. The guard under which this one is borrowed is older
+        // than its retirement, and so keeps the next one too.
         unsafe { next.as_ref() }
     }
 

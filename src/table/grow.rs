@@ -10,6 +10,7 @@ use super::raw::{Entry, RawTable};
 use super::slot::{Control, ControlWord, SlotWord};
 use crate::epoch::Guard;
 use crate::sync::{Ordering, Rule, is_broken};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// Buckets a writer moves on its way. A table that starts to grow at four entries a bucket has moved when an eighth of
@@ -140,11 +141,25 @@ impl RawTable {
     /// Makes the next array the root, once all buckets of `array` have moved, and retires `array`.
     fn finish_growth(&self, array: &Array, guard: &Guard) {
         if let Some(old) = self.replace_root(array, array.next_pointer()) {
-            // SAFETY: the array came from `Box::into_raw`, and the swap above had one winner.
-            let old = unsafe { Box::from_raw(old.as_ptr()) };
             // It is the root no more and its predecessor was retired before, so no guard made from now on reaches it.
-            guard.lend(Arc::new(old));
+            guard.lend(Arc::new(Left(old)));
         }
+    }
+}
+
+/// An array that is the root no more, and is read under older guards. Not a box, which would claim it for itself before they
+/// are gone.
+struct Left(NonNull<Array>);
+
+// SAFETY: an array is Send, and this owns one.
+unsafe impl Send for Left {}
+// SAFETY: an array is Sync.
+unsafe impl Sync for Left {}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        // SAFETY: it came from `Box::into_raw`, the swap that made it leave had one winner, and the guards are gone.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
