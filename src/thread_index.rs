@@ -18,9 +18,29 @@ struct Registry {
     lost: Vec<u32>,
 }
 
+impl Registry {
+    #[cfg(not(resumption_loom))]
+    fn acquire(&mut self, unused: impl Fn(usize) -> bool) -> u32 {
+        if let Some(found) = self.lost.iter().position(|index| unused(*index as usize)) {
+            return self.lost.swap_remove(found);
+        }
+        self.free.pop().map_or_else(
+            || {
+                self.next += 1;
+                self.next - 1
+            },
+            |Reverse(index)| index,
+        )
+    }
+}
+
 // A lock is right here: it is taken when a thread first uses the crate and when it ends, and the hand-over of an index
 // through it orders the old owner's last write to its statistics before the new owner's first.
 static REGISTRY: Mutex<Option<Registry>> = Mutex::new(None);
+
+fn with_registry<R>(call: impl FnOnce(&mut Registry) -> R) -> R {
+    call(REGISTRY.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Registry::default))
+}
 
 impl ThreadIndex {
     /// The number of the model's thread: the same in every run of an interleaving.
@@ -34,25 +54,12 @@ impl ThreadIndex {
     /// Takes the smallest index that no live thread has, or one that was [lost](Self::lose) and is `unused` now.
     #[cfg(not(resumption_loom))]
     pub(crate) fn acquire(unused: impl Fn(usize) -> bool) -> Self {
-        let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
-        let registry = registry.get_or_insert_with(Registry::default);
-        if let Some(found) = registry.lost.iter().position(|index| unused(*index as usize)) {
-            return Self(registry.lost.swap_remove(found));
-        }
-        let index = registry.free.pop().map_or_else(
-            || {
-                registry.next += 1;
-                registry.next - 1
-            },
-            |Reverse(index)| index,
-        );
-        Self(index)
+        Self(with_registry(|registry| registry.acquire(unused)))
     }
 
     /// Gives the index up, though it is still used.
     pub(crate) fn lose(self) {
-        let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.get_or_insert_with(Registry::default).lost.push(self.0);
+        with_registry(|registry| registry.lost.push(self.0));
         std::mem::forget(self);
     }
 
@@ -64,8 +71,7 @@ impl ThreadIndex {
 
 impl Drop for ThreadIndex {
     fn drop(&mut self) {
-        let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.get_or_insert_with(Registry::default).free.push(Reverse(self.0));
+        with_registry(|registry| registry.free.push(Reverse(self.0)));
     }
 }
 
@@ -73,25 +79,30 @@ impl Drop for ThreadIndex {
 mod tests {
     use super::*;
 
+    // Registries of their own: that of the process serves the threads of all other tests meanwhile.
+
     #[test]
-    fn an_index_is_reused_and_never_shared() {
-        let (a, b) = (ThreadIndex::acquire(|_| true), ThreadIndex::acquire(|_| true));
-        assert_ne!(a.get(), b.get());
-        let freed = a.get();
-        drop(a);
-        let c: Vec<_> = (0..8).map(|_| ThreadIndex::acquire(|_| true)).collect();
-        assert!(c.iter().all(|i| i.get() != b.get()));
-        assert!(c.iter().any(|i| i.get() == freed) || freed > 64);
+    fn the_smallest_free_index_is_reused_and_none_is_shared() {
+        let mut registry = Registry::default();
+        let taken: Vec<_> = (0..3).map(|_| registry.acquire(|_| true)).collect();
+        assert_eq!(taken, [0, 1, 2]);
+        registry.free.extend([Reverse(2), Reverse(0)]);
+        let taken: Vec<_> = (0..3).map(|_| registry.acquire(|_| true)).collect();
+        assert_eq!(taken, [0, 2, 3]);
     }
 
     #[test]
     fn a_lost_index_is_reused_when_it_is_unused() {
-        let lost = ThreadIndex::acquire(|_| false);
-        let index = lost.get();
-        lost.lose();
-        let others: Vec<_> = (0..8).map(|_| ThreadIndex::acquire(|other| other != index)).collect();
-        assert!(others.iter().all(|other| other.get() != index));
-        let found: Vec<_> = (0..8).map(|_| ThreadIndex::acquire(|other| other == index)).collect();
-        assert!(found.iter().any(|found| found.get() == index));
+        let mut registry = Registry::default();
+        assert_eq!(registry.acquire(|_| false), 0);
+        registry.lost.push(0);
+        assert_eq!((registry.acquire(|_| false), registry.acquire(|index| index != 0)), (1, 2));
+        assert_eq!((registry.acquire(|index| index == 0), registry.acquire(|_| true)), (0, 3));
+    }
+
+    #[test]
+    fn two_live_threads_have_different_indices() {
+        let (one, other) = (ThreadIndex::acquire(|_| false), ThreadIndex::acquire(|_| false));
+        assert_ne!(one.get(), other.get());
     }
 }

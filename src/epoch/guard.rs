@@ -134,16 +134,22 @@ impl Guard {
         fence_between_loads();
     }
 
-    /// The page was full: hands what it held to the collector, and frees some of what nobody can read any more; but a
-    /// destructor leaves this to whoever runs it.
+    /// Some were retired, or the page was full: hands to the collector what was put away, and frees a few of what nobody can
+    /// read any more; but a destructor leaves this to whoever runs it.
     #[cold]
     #[inline(never)]
     #[cfg(not(resumption_loom))]
-    pub(super) fn free_due(&self, page: &Page) {
+    pub(super) fn free_due(&self, page: &'static Page) {
         if !is_freeing() {
             page.clear_due();
-            self.collect(self.thread(), BATCHES);
-            self.free_some();
+            let home = home::of(self.thread());
+            if home.has_posted() {
+                // What waits in the collector's bag goes on at once: otherwise it would take some thousand removals until the
+                // first of them is freed, and memory that is still in the processor's cache would not be used again.
+                self.collect(self.thread(), BATCHES);
+                self.inner.flush();
+            }
+            home.free_few(page);
         }
     }
 
@@ -159,9 +165,7 @@ impl Guard {
         }
     }
 
-    /// Hands the collector's own bag on, and frees some of what nobody can read any more. What waits in that bag goes on
-    /// at once: otherwise it would take some thousand removals until the first of them is freed, and memory that is still
-    /// in the processor's cache would not be used again.
+    /// Hands the collector's own bag on, and frees some of what nobody can read any more.
     #[cold]
     fn free_some(&self) {
         self.inner.flush();
@@ -314,6 +318,9 @@ impl Guard {
                 page.count_retired(weight);
                 while !page.stash.add(retired) {
                     self.make_room(page);
+                }
+                if page.stash.has_added(home::FEW as u64) {
+                    page.set_due();
                 }
             } else {
                 ledger::count_retired(weight);

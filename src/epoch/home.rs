@@ -49,6 +49,13 @@ pub(super) fn freed() -> u64 {
     FREED.get()
 }
 
+/// How many batches may wait in an inbox to be freed a few entries at a time.
+const WAITING: u32 = 2;
+
+/// So many entries are freed at once, every so many that are retired: about as many as allocators keep for a thread's next
+/// allocations. Of a whole batch most would go back to where they were allocated, perhaps under another thread's lock.
+pub(super) const FEW: usize = 8;
+
 /// One for each thread with a page, and one for all others.
 static HOMES: [CachePadded<Home>; ledger::PAGES + 1] =
     [const { CachePadded::new(Home::new()) }; ledger::PAGES + 1];
@@ -74,6 +81,10 @@ impl Home {
         }
     }
 
+    pub(super) fn has_posted(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
     /// What is to be handed to the collector, up to so many batches.
     pub(super) fn posted(&self, most: usize) -> impl Iterator<Item = Box<Node<Batch>>> {
         self.outbox.take().take(most)
@@ -97,13 +108,28 @@ impl Home {
         let batches = self.inbox.take();
         self.came.store(0, Ordering::Relaxed);
         for batch in batches {
-            one_at_a_time(move || self.release(batch.value));
+            one_at_a_time(move || self.release(batch, usize::MAX, None));
         }
     }
 
-    fn release(&self, batch: Batch) {
-        let mut rest = Rest { home: self, batch, sessions: 0, bytes: 0, loans: 0 };
-        while let Some((entry, release)) = rest.batch.retired.pop() {
+    /// Frees a few entries of what is in the inbox, or all if that is much. For its owner, who has this page.
+    pub(super) fn free_few(&'static self, page: &'static Page) {
+        let waiting = self.came.load(Ordering::Relaxed);
+        if waiting > WAITING {
+            return self.free();
+        }
+        let Some(batch) = self.inbox.take().next() else { return };
+        if batch.value.retired.len() <= FEW {
+            self.came.store(waiting.saturating_sub(1), Ordering::Relaxed);
+        }
+        one_at_a_time(move || self.release(batch, FEW, Some(page)));
+    }
+
+    /// Frees up to so many entries of a batch, which whoever has this page counts there; the rest goes back into the inbox.
+    fn release(&self, batch: Box<Node<Batch>>, most: usize, page: Option<&Page>) {
+        let mut rest = Rest { home: self, page, batch: Some(batch), sessions: 0, bytes: 0, loans: 0 };
+        for _ in 0..most {
+            let Some((entry, release)) = rest.batch().retired.pop() else { break };
             let Some(entry) = NonNull::new(entry) else { continue };
             rest.sessions += 1;
             // SAFETY: by the promise of `retire`, the entry is alive until it is released, which is now.
@@ -113,7 +139,7 @@ impl Home {
             // SAFETY: the grace period is over, as `receive` was promised, and the entry was put away and taken once.
             unsafe { release(entry) };
         }
-        while let Some(lent) = rest.batch.lent.pop() {
+        while let Some(lent) = rest.batch().lent.pop() {
             rest.loans += 1;
             // SAFETY: `lend` made it from a box, and it was put away and taken once.
             drop(unsafe { Box::from_raw(lent) });
@@ -121,21 +147,32 @@ impl Home {
     }
 }
 
-/// What is not freed yet of a batch. Goes back into the inbox if a destructor panics.
+/// What is not freed yet of a batch. Goes back into the inbox, also if a destructor panics.
 struct Rest<'a> {
     home: &'a Home,
-    batch: Batch,
+    page: Option<&'a Page>,
+    // Taken when this is dropped.
+    batch: Option<Box<Node<Batch>>>,
     sessions: u64,
     bytes: u64,
     loans: u64,
 }
 
+impl Rest<'_> {
+    fn batch(&mut self) -> &mut Batch {
+        &mut self.batch.get_or_insert_with(|| Node::new(Batch::default())).value
+    }
+}
+
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
         FREED.set(FREED.get().wrapping_add(self.sessions + self.loans));
-        ledger::count_freed(self.sessions, self.bytes);
-        if !self.batch.is_empty() {
-            self.home.inbox.put(Node::new(mem::take(&mut self.batch)));
+        match self.page {
+            Some(page) => page.count_freed(self.sessions, self.bytes),
+            None => ledger::count_freed(self.sessions, self.bytes),
+        }
+        if let Some(batch) = self.batch.take().filter(|batch| !batch.value.is_empty()) {
+            self.home.inbox.put(batch);
         }
     }
 }

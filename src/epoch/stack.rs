@@ -46,6 +46,11 @@ impl<T> Stack<T> {
         }
     }
 
+    #[cfg(not(resumption_loom))]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Relaxed).is_null()
+    }
+
     /// Takes all there is, the newest first.
     pub(super) fn take(&self) -> Taken<'_, T> {
         if self.0.load(Ordering::Relaxed).is_null() {

@@ -132,6 +132,12 @@ impl Page {
             .store(self.bytes.load(Ordering::Relaxed).wrapping_add(u64::from(weight)), Ordering::Relaxed);
     }
 
+    /// The owner has freed sessions of this weight together, whoever retired them: the sums over all pages are what counts.
+    pub(crate) fn count_freed(&self, sessions: u64, bytes: u64) {
+        self.sessions.store(self.sessions.load(Ordering::Relaxed).wrapping_sub(sessions), Ordering::Relaxed);
+        self.bytes.store(self.bytes.load(Ordering::Relaxed).wrapping_sub(bytes), Ordering::Relaxed);
+    }
+
     /// For how long the owner is known to be under its present pin.
     fn pinned_for(&self, now: u32) -> u32 {
         let pin = self.pin.load(Ordering::Relaxed);

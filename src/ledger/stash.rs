@@ -57,6 +57,13 @@ impl Stash {
         true
     }
 
+    /// Whether so many entries have been added since this was last so, a power of two. For the owner.
+    #[cfg(not(resumption_loom))]
+    #[inline]
+    pub(crate) fn has_added(&self, some: u64) -> bool {
+        self.added.load(Ordering::Relaxed) & (some - 1) == 0
+    }
+
     /// Takes what is there, all of it to one taker: one exchange for all.
     pub(crate) fn take(&self) -> Vec<Retired> {
         loop {
