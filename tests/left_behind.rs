@@ -28,6 +28,13 @@ fn take_all<T: Payload>(context: &SessionContext<T>, count: usize) {
     (0..count).for_each(|n| assert!(context.take(&key(n), NOBODY).is_some()));
 }
 
+/// Takes one after the other until `done` is set.
+fn take_until<T: Payload>(context: &SessionContext<T>, done: &AtomicBool) {
+    for n in (0..).take_while(|_| !done.load(Ordering::Relaxed)) {
+        drop(context.take(&key(n), NOBODY));
+    }
+}
+
 fn live(live: &Live) -> usize {
     live.now.load(Ordering::Relaxed)
 }
@@ -297,6 +304,45 @@ fn lookups_alone_free_what_a_thread_took_as_it_ended() {
     panic!("{} of {COUNT} are left", live(&alive));
 }
 
+/// A payload whose destructor takes what another context has, and flushes.
+struct Flushes {
+    other: Option<Arc<SessionContext<Counted>>>,
+    flushed: Arc<AtomicBool>,
+}
+
+impl Drop for Flushes {
+    fn drop(&mut self) {
+        if let Some(other) = &self.other {
+            take_all(other, 3);
+            pin().flush();
+            self.flushed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Payload for Flushes {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+/// A flush in a destructor is done by whoever runs it, with its next guard.
+#[test]
+fn a_flush_in_a_destructor_is_made_up_for() {
+    let _alone = alone();
+    let alive = Arc::new(Live::default());
+    let context = Arc::new(filled(3, |_| Counted::new(&alive)));
+    let flushed = Arc::new(AtomicBool::new(false));
+    let other = |n| (n == 0).then(|| Arc::clone(&context));
+    let flushing = filled(1_000, |n| Flushes { other: other(n), flushed: Arc::clone(&flushed) });
+    let flushes_once = || {
+        take_until(&flushing, &flushed);
+        drop(pin());
+    };
+    // Nobody ticks, and so nobody else reaches what is still in that thread's page.
+    asleep(flushes_once, || assert!(eventually(|| live(&alive) == 0), "{} wait", live(&alive)));
+}
+
 /// A payload whose destructor keeps time for another context.
 struct Ticks {
     other: Option<Arc<SessionContext<Counted>>>,
@@ -329,19 +375,17 @@ fn a_tick_in_a_destructor_takes_nothing_along() {
     let ticked = Arc::new(AtomicBool::new(false));
     let other = |n| (n == 0).then(|| Arc::clone(&context));
     let ticking = filled(1_000, |n| Ticks { other: other(n), ticked: Arc::clone(&ticked) });
-    let ticks_once = || {
-        let mut taken = 0;
-        while !ticked.load(Ordering::Relaxed) {
-            drop(ticking.take(&key(taken), NOBODY));
-            taken += 1;
-        }
-    };
     let nobody_waits = || {
         let _ = context.tick();
         live(&alive) == 0
     };
     asleep(
         || take_all(&context, 10),
-        || asleep(ticks_once, || assert!(eventually(nobody_waits), "{} wait", live(&alive))),
+        || {
+            asleep(
+                || take_until(&ticking, &ticked),
+                || assert!(eventually(nobody_waits), "{} wait", live(&alive)),
+            )
+        },
     );
 }

@@ -179,7 +179,7 @@ impl Guard {
         #[cfg(not(resumption_loom))]
         if is_freeing() {
             return match self.page() {
-                Some(page) => page.set_due(),
+                Some(page) => self.make_room(page),
                 None => POSTED.set(PER_FLUSH),
             };
         }
@@ -254,7 +254,7 @@ impl Guard {
         home::of(self.thread()).post(batch);
     }
 
-    /// The page is full: puts what is in it away until something may be freed, which the middle of an operation is no
+    /// Puts what is in the page away until something may be freed, which a destructor and the middle of an operation are no
     /// place for.
     #[cold]
     #[cfg(not(resumption_loom))]
