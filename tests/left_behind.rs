@@ -39,6 +39,23 @@ fn live(live: &Live) -> usize {
     live.now.load(Ordering::Relaxed)
 }
 
+/// Runs this on a thread that ends, while another's guard holds back what it retires.
+fn under_a_guard(retires: impl FnOnce() + Send) {
+    let _guard = pin();
+    thread::scope(|scope| scope.spawn(retires).join()).expect("no panic");
+}
+
+/// Nobody ticks, inserts or flushes, and what was taken is freed all the same, nearly all.
+fn look_up_until_freed(context: &SessionContext<Counted>, count: usize, alive: &Live) {
+    for n in 0..1_000_000 {
+        assert!(context.lookup(&key(n % count), NOBODY, &context.pin()).is_none());
+        if live(alive) < count / 20 {
+            return;
+        }
+    }
+    panic!("{} of {count} are left", live(alive));
+}
+
 /// Runs `before` on a thread that sleeps afterwards until `meanwhile` is done.
 fn asleep(before: impl FnOnce() + Send, meanwhile: impl FnOnce()) {
     let (wake, sleeping) = mpsc::channel::<()>();
@@ -121,17 +138,9 @@ fn lookups_alone_free_what_one_left_that_has_ended() {
     let _alone = alone();
     let alive = Arc::new(Live::default());
     let context = filled(COUNT, |_| Counted::new(&alive));
-    let guard = pin();
-    thread::scope(|scope| scope.spawn(|| take_all(&context, COUNT)).join()).expect("no panic");
-    drop(guard);
+    under_a_guard(|| take_all(&context, COUNT));
     assert_eq!(live(&alive), COUNT, "held back by the guard");
-    for n in 0..1_000_000 {
-        assert!(context.lookup(&key(n % COUNT), NOBODY, &context.pin()).is_none());
-        if live(&alive) < COUNT / 20 {
-            return;
-        }
-    }
-    panic!("{} of {COUNT} are left", live(&alive));
+    look_up_until_freed(&context, COUNT, &alive);
 }
 
 /// Breaks the promise not to panic.
@@ -160,9 +169,7 @@ fn a_destructor_that_panics_keeps_no_other_from_being_freed() {
     let alive = Arc::new(Live::default());
     let context = filled(COUNT, |n| Bomb { counted: Some(Counted::new(&alive)), explodes: n % 300 == 100 });
     let before = context.stats().reclamation.sessions;
-    let guard = pin();
-    thread::scope(|scope| scope.spawn(|| take_all(&context, COUNT)).join()).expect("no panic");
-    drop(guard);
+    under_a_guard(|| take_all(&context, COUNT));
     let mut panics = 0;
     for _ in 0..1_000 {
         panics += usize::from(catch_unwind(AssertUnwindSafe(idle)).is_err());
@@ -176,9 +183,7 @@ fn a_destructor_that_panics_as_its_thread_ends_does_not_end_the_process() {
     let _alone = alone();
     let alive = Arc::new(Live::default());
     let context = filled(1, |_| Bomb { counted: Some(Counted::new(&alive)), explodes: true });
-    let guard = pin();
-    thread::scope(|scope| scope.spawn(|| take_all(&context, 1)).join()).expect("no panic");
-    drop(guard);
+    under_a_guard(|| take_all(&context, 1));
     for _ in 0..1_000 {
         // What ended threads left is freed as these end.
         thread::spawn(|| drop(pin())).join().expect("no panic");
@@ -196,13 +201,10 @@ fn a_panic_as_a_thread_leaves_the_collector_does_not_end_the_process() {
     let _alone = alone();
     let alive = Arc::new(Live::default());
     let context = filled(COUNT, |n| Bomb { counted: Some(Counted::new(&alive)), explodes: n % 200 == 0 });
-    let guard = pin();
-    let takes = || {
+    under_a_guard(|| {
         let _outer = pin();
         take_all(&context, COUNT);
-    };
-    thread::scope(|scope| scope.spawn(takes).join()).expect("no panic");
-    drop(guard);
+    });
     // Every 128th pin of a thread collects: in some of these it is the last.
     for pins in 120..140 {
         let quiet = || drop(catch_unwind(|| drop(pin())));
@@ -260,11 +262,9 @@ fn idle_catches_up_with_what_was_lent() {
         .on_get(move |context, key| Some(Arc::new(context.session(*key).build(Counted::new(&given)))))
         .build()
         .expect("a small table");
-    let guard = pin();
-    let lends =
-        || (0..COUNT).for_each(|n| assert!(context.lookup(&key(n), NOBODY, &context.pin()).is_some()));
-    thread::scope(|scope| scope.spawn(lends).join()).expect("no panic");
-    drop(guard);
+    under_a_guard(|| {
+        (0..COUNT).for_each(|n| assert!(context.lookup(&key(n), NOBODY, &context.pin()).is_some()));
+    });
     idle();
     assert!(live(&alive) < COUNT / 20, "{} of {COUNT} are left", live(&alive));
 }
@@ -295,13 +295,7 @@ fn lookups_alone_free_what_a_thread_took_as_it_ended() {
         drop(pin());
     };
     thread::spawn(ends).join().expect("no panic");
-    for n in 0..1_000_000 {
-        assert!(context.lookup(&key(n % COUNT), NOBODY, &context.pin()).is_none());
-        if live(&alive) < COUNT / 20 {
-            return;
-        }
-    }
-    panic!("{} of {COUNT} are left", live(&alive));
+    look_up_until_freed(&context, COUNT, &alive);
 }
 
 /// A payload whose destructor takes what another context has, and flushes.
