@@ -42,7 +42,7 @@ pub struct SessionContext<T: Payload> {
     pub(super) cache: Cache<T>,
     pub(super) events: Events<T>,
     pub(super) external: Option<Box<dyn ExternalStore<T>>>,
-    // There is a get callback, or an external store.
+    // There is a get callback, or an external store, so that lookups may bring sessions in from outside.
     pub(super) asks_outside: bool,
     pub(super) counters: Counters,
     pub(super) max_session_bytes: usize,

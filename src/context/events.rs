@@ -53,29 +53,23 @@ impl<T: crate::Payload> SessionContext<T> {
         panics.resume();
     }
 
-    /// Whether lookups may bring sessions in from outside.
-    #[inline]
-    pub(super) fn asks_outside(&self) -> bool {
-        self.asks_outside
-    }
-
     /// A removal of this key begins.
     pub(super) fn begin_removal(&self, key: &SessionKey) {
-        if self.asks_outside() {
+        if self.asks_outside {
             self.removals.add(self.cache.hash_of(key));
         }
     }
 
     /// A removal of anything begins.
     pub(super) fn begin_removals(&self) {
-        if self.asks_outside() {
+        if self.asks_outside {
             self.removals.add_all();
         }
     }
 
     /// The outside has been told of the removal of this key: what a lookup has brought in meanwhile goes.
     fn end_removal(&self, key: &SessionKey) {
-        if self.asks_outside() {
+        if self.asks_outside {
             self.removals.add(self.cache.hash_of(key));
             self.cache.revoke_fetched(key, &self.pin());
         }

@@ -119,7 +119,7 @@ impl<T: Payload> SessionContext<T> {
     /// What follows when no session in the table has the key.
     #[inline(always)]
     fn lookup_absent<'g>(&self, wanted: Wanted<'_>, hash: Hash, guard: &'g Guard) -> Option<&'g Session<T>> {
-        if self.asks_outside() {
+        if self.asks_outside {
             return self.lend_from_outside(wanted.key, wanted.context, wanted.now, hash, guard);
         }
         self.count_absent(hash, guard);
@@ -159,7 +159,7 @@ impl<T: Payload> SessionContext<T> {
         let wanted = Wanted { key, context: id_context, now: self.now() };
         if self.is_plain() {
             let hash = self.cache.hash_of(key);
-            if guard.is_in_doubt() && !self.asks_outside() && self.cache.is_absent(hash, &guard) {
+            if guard.is_in_doubt() && !self.asks_outside && self.cache.is_absent(hash, &guard) {
                 self.count_absent(hash, &guard);
                 return None;
             }

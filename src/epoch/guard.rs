@@ -34,15 +34,13 @@ pub(super) const INDEX: usize = DOUBT - 1;
 #[cfg(not(resumption_loom))]
 const BATCHES: usize = 1024;
 
-/// After how many repins, or things it put away, a thread without a page lets something be freed. Pins nested in a
-/// guard collect nothing, so a thread that lives under one guard has to do it by itself.
+/// After how many things that it put away a thread without a page lets something be freed.
 #[cfg(not(resumption_loom))]
 const PER_FLUSH: u32 = 64;
 
 #[cfg(not(resumption_loom))]
 thread_local! {
-    // Of a thread without a page.
-    static REPINS: Cell<u32> = const { Cell::new(0) };
+    // What a thread without a page has put away since it last let something be freed.
     static POSTED: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -123,11 +121,7 @@ impl Guard {
             }
             page.repin();
         } else {
-            REPINS.set(REPINS.get().wrapping_add(1));
-            if REPINS.get().is_multiple_of(PER_FLUSH) && !is_freeing() {
-                self.collect(self.thread(), BATCHES);
-                self.free_some();
-            }
+            self.free_without_page();
         }
         self.inner.repin();
         // What is read from here on is read after the epoch was, which the collector leaves to the processor.
@@ -161,16 +155,17 @@ impl Guard {
         if POSTED.get() >= PER_FLUSH && !is_freeing() {
             POSTED.set(0);
             self.collect(self.thread(), BATCHES);
-            self.free_some();
+            self.inner.flush();
+            home::of(self.thread()).free();
         }
     }
 
-    /// Hands the collector's own bag on, and frees some of what nobody can read any more.
+    /// Hands the collector's own bag on, and frees what has come home to any thread.
     #[cold]
-    fn free_some(&self) {
+    fn free_all(&self) {
         self.inner.flush();
         #[cfg(not(resumption_loom))]
-        home::of(self.thread()).free();
+        home::all().for_each(home::Home::free);
     }
 
     /// Hands what this thread has retired to the collector, and frees some of what nobody can read any more. In a
@@ -187,9 +182,7 @@ impl Guard {
         for thread in [self.thread(), ledger::PAGES] {
             self.collect(thread, BATCHES);
         }
-        self.free_some();
-        #[cfg(not(resumption_loom))]
-        home::all().for_each(home::Home::free);
+        self.free_all();
     }
 
     /// Does for all threads what [`flush`](Self::flush) does for one, about once a second for the whole process: of
@@ -199,13 +192,7 @@ impl Guard {
         #[cfg(not(resumption_loom))]
         if !is_freeing() && ledger::time_to_collect() {
             (0..=ledger::PAGES).for_each(|thread| self.collect(thread, most));
-            let first = home::freed();
-            let mut before = first.wrapping_sub(1);
-            while home::freed() != before && home::freed() - first < most as u64 {
-                before = home::freed();
-                self.inner.flush();
-                home::all().for_each(home::Home::free);
-            }
+            home::free_up_to(most, 1, || self.free_all());
         }
     }
 
@@ -216,7 +203,7 @@ impl Guard {
     }
 
     /// Hands to the collector what the thread with this index has retired, or what all have who have no page, up to so many
-    /// batches. What is handed over waits in a bag of this thread, for [`free_some`](Self::free_some).
+    /// batches. What is handed over waits in a bag of this thread, which its caller hands on.
     #[cfg(not(resumption_loom))]
     fn collect(&self, thread: usize, most: usize) {
         let home = home::of(thread);

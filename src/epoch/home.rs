@@ -21,8 +21,7 @@ use std::cell::Cell;
 use std::mem;
 use std::ptr::NonNull;
 
-/// Entries and loans that are freed together.
-#[derive(Default)]
+/// Entries and loans that go together.
 pub(super) struct Batch {
     retired: Vec<Retired>,
     lent: Vec<*mut Lent>,
@@ -41,12 +40,19 @@ pub(super) struct Home {
 const FULL: u32 = 16;
 
 thread_local! {
+    // Sessions that this thread has freed, and loans that it has given back.
     static FREED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Sessions that this thread has freed, and loans that it has given back.
-pub(super) fn freed() -> u64 {
-    FREED.get()
+/// Takes one step after the other until `patience` of them on end have freed nothing, or all together about so many sessions
+/// and loans.
+pub(super) fn free_up_to(most: usize, patience: u32, mut step: impl FnMut()) {
+    let (first, mut in_vain) = (FREED.get(), 0);
+    while in_vain < patience && FREED.get() - first < most as u64 {
+        let before = FREED.get();
+        step();
+        in_vain = if FREED.get() == before { in_vain + 1 } else { 0 };
+    }
 }
 
 /// How many batches may wait in an inbox to be freed a few entries at a time.
@@ -128,19 +134,20 @@ impl Home {
     /// Frees up to so many entries of a batch, which whoever has this page counts there; the rest goes back into the inbox.
     fn release(&self, batch: Box<Node<Batch>>, most: usize, page: Option<&Page>) {
         let mut rest = Rest { home: self, page, batch: Some(batch), sessions: 0, bytes: 0, loans: 0 };
+        let Rest { batch: Some(batch), sessions, bytes, loans, .. } = &mut rest else { return };
         for _ in 0..most {
-            let Some((entry, release)) = rest.batch().retired.pop() else { break };
+            let Some((entry, release)) = batch.value.retired.pop() else { break };
             let Some(entry) = NonNull::new(entry) else { continue };
-            rest.sessions += 1;
+            *sessions += 1;
             // SAFETY: by the promise of `retire`, the entry is alive until it is released, which is now.
-            rest.bytes += u64::from(unsafe { entry.as_ref() }.weight());
+            *bytes += u64::from(unsafe { entry.as_ref() }.weight());
             // SAFETY: `retire` made the address from a function of this very type.
             let release = unsafe { mem::transmute::<*mut (), Release>(release) };
             // SAFETY: the grace period is over, as `receive` was promised, and the entry was put away and taken once.
             unsafe { release(entry) };
         }
-        while let Some(lent) = rest.batch().lent.pop() {
-            rest.loans += 1;
+        while let Some(lent) = batch.value.lent.pop() {
+            *loans += 1;
             // SAFETY: `lend` made it from a box, and it was put away and taken once.
             drop(unsafe { Box::from_raw(lent) });
         }
@@ -156,12 +163,6 @@ struct Rest<'a> {
     sessions: u64,
     bytes: u64,
     loans: u64,
-}
-
-impl Rest<'_> {
-    fn batch(&mut self) -> &mut Batch {
-        &mut self.batch.get_or_insert_with(|| Node::new(Batch::default())).value
-    }
 }
 
 impl Drop for Rest<'_> {

@@ -4,9 +4,9 @@
 use super::freeing::{one_at_a_time, quietly, without_freeing};
 use super::guard::{Guard, INDEX};
 #[cfg(not(resumption_loom))]
-use super::home::freed;
+use super::home;
 #[cfg(resumption_loom)]
-use super::model::{ModelPin, Part, freed};
+use super::model::{self as home, ModelPin, Part};
 #[cfg(not(resumption_loom))]
 use crate::ledger::{self, Page};
 use crate::thread_index::ThreadIndex;
@@ -188,12 +188,6 @@ pub fn idle() {
 
 /// As [`idle`], of another number of sessions.
 pub(crate) fn free_up_to(most: usize) {
-    let first = freed();
-    let mut in_vain = 0;
     // The epoch moves at most once per collection and has to move twice before what was just retired may go.
-    while in_vain < 3 && freed() - first < most as u64 {
-        let before = freed();
-        pin().flush();
-        in_vain = if freed() == before { in_vain + 1 } else { 0 };
-    }
+    home::free_up_to(most, 3, || pin().flush());
 }

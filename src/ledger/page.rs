@@ -60,7 +60,7 @@ pub(crate) struct Page {
 
 const GUARD: u64 = 1;
 const GUARDS: u64 = DUE - 1;
-/// What was put away has filled its place since the owner last asked.
+/// Some were retired, or something was put away, since the owner last saw to that.
 const DUE: u64 = 1 << 31;
 const PIN: u64 = 1 << 32;
 
@@ -77,18 +77,18 @@ impl Page {
         }
     }
 
-    /// The owner has found a place for what it puts away to be full.
+    /// The owner has something to see to, with its next guard.
     pub(crate) fn set_due(&self) {
         self.pin.store(self.pin.load(Ordering::Relaxed) | DUE, Ordering::Relaxed);
     }
 
-    /// Whether it has since this was last cleared.
+    /// Whether it has.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
         self.pin.load(Ordering::Relaxed) & DUE != 0
     }
 
-    /// The owner has emptied it.
+    /// The owner sees to it.
     pub(crate) fn clear_due(&self) {
         self.pin.store(self.pin.load(Ordering::Relaxed) & !DUE, Ordering::Relaxed);
     }
@@ -158,7 +158,7 @@ pub(crate) const PAGES: usize = 64;
 
 static BOOK: [CachePadded<Page>; PAGES] = [const { CachePadded::new(Page::new()) }; PAGES];
 
-// Of threads without a page, and of all that was freed: written once for each batch.
+// Of threads without a page, and of what was freed by others than its owner or all at once.
 static SESSIONS: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
 static BYTES: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
 
@@ -196,7 +196,7 @@ pub(crate) fn reclamation() -> Reclamation {
     let mut total = Reclamation { sessions, bytes, oldest_pin: Duration::ZERO };
     let mut oldest = 0;
     for page in &BOOK {
-        // The sums wrap below zero and back: what was freed is subtracted from one place for all.
+        // The sums wrap below zero and back: what was freed is subtracted where that was done.
         total.sessions = total.sessions.wrapping_add(page.sessions.load(Ordering::Relaxed));
         total.bytes = total.bytes.wrapping_add(page.bytes.load(Ordering::Relaxed));
         oldest = oldest.max(page.pinned_for(now));
