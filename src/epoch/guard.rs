@@ -6,7 +6,10 @@ use super::freeing::{is_freeing, one_at_a_time};
 use super::home::{self, Batch};
 #[cfg(resumption_loom)]
 use super::model::{ModelPin, one_at_a_time};
-use super::participant::Pin;
+#[cfg(not(resumption_loom))]
+use super::pin::Pin;
+#[cfg(not(resumption_loom))]
+use super::standing;
 #[cfg(not(resumption_loom))]
 use super::participant::UNKNOWN_THREAD;
 #[cfg(resumption_loom)]
@@ -95,7 +98,11 @@ thread_local! {
 /// ```
 #[must_use = "a guard that is dropped at once protects nothing"]
 pub struct Guard {
+    #[cfg(not(resumption_loom))]
     inner: Pin,
+    // The models of the table's own protocol pin nothing: they keep every entry until they end.
+    #[cfg(resumption_loom)]
+    inner: ModelPin,
     // The thread's index, with `DOUBT` or without.
     thread: Cell<usize>,
     // crossbeam's guard is !Send by its raw pointer; this says that we rely on it.
@@ -105,7 +112,11 @@ pub struct Guard {
 impl Guard {
     /// The guard that holds this pin. `thread` is the thread's index, with [`DOUBT`] or without.
     #[inline(always)]
-    pub(super) fn new(inner: Pin, thread: usize) -> Self {
+    pub(super) fn new(
+        #[cfg(not(resumption_loom))] inner: Pin,
+        #[cfg(resumption_loom)] inner: ModelPin,
+        thread: usize,
+    ) -> Self {
         Self { inner, thread: Cell::new(thread), _not_send: PhantomData }
     }
 
@@ -115,14 +126,25 @@ impl Guard {
     #[inline]
     pub fn repin(&mut self) {
         #[cfg(not(resumption_loom))]
-        if let Some(page) = self.page() {
-            if page.is_due() {
-                self.free_due(page);
+        {
+            match self.page() {
+                Some(page) if page.pins.is_due() => self.free_due(),
+                Some(_) => {}
+                None => self.free_without_page(),
             }
-            page.repin();
-        } else {
-            self.free_without_page();
+            let sole = self.page().is_some_and(|page| page.pins.repin());
+            match &mut self.inner {
+                Pin::Own(pin) => pin.repin(),
+                Pin::Standing(pins) => {
+                    if let Some(standing) = standing::of(self.thread.get() & INDEX).filter(|_| sole) {
+                        // SAFETY: this is the thread's only guard, and by the `&mut` nothing is borrowed of it.
+                        unsafe { standing.pass() };
+                        pins.count_passed();
+                    }
+                }
+            }
         }
+        #[cfg(resumption_loom)]
         self.inner.repin();
         // What is read from here on is read after the epoch was, which the collector leaves to the processor.
         fence_between_loads();
@@ -133,17 +155,25 @@ impl Guard {
     #[cold]
     #[inline(never)]
     #[cfg(not(resumption_loom))]
-    pub(super) fn free_due(&self, page: &'static Page) {
-        if !is_freeing() {
-            page.clear_due();
-            let home = home::of(self.thread());
-            if home.has_posted() {
-                // What waits in the collector's bag goes on at once: otherwise it would take some thousand removals until the
-                // first of them is freed, and memory that is still in the processor's cache would not be used again.
-                self.collect(self.thread(), BATCHES);
-                self.inner.flush();
-            }
-            home.free_few(page);
+    pub(super) fn free_due(&self) {
+        let Some(page) = self.page().filter(|_| !is_freeing()) else { return };
+        page.pins.clear_due();
+        let home = home::of(self.thread());
+        if home.has_posted() {
+            self.hand_on(home);
+        }
+        home.free_few(page);
+    }
+
+    /// Hands to the collector what this thread has put away, or all have who have no page.
+    #[cfg(not(resumption_loom))]
+    fn hand_on(&self, home: &home::Home) {
+        // What waits in the collector's bag goes on at once: otherwise it would take some thousand removals until the
+        // first of them is freed, and memory that is still in the processor's cache would not be used again.
+        self.collect(self.thread(), BATCHES);
+        self.inner.flush();
+        if home.is_held_up() {
+            standing::take_down_idle();
         }
     }
 
@@ -154,9 +184,9 @@ impl Guard {
     pub(super) fn free_without_page(&self) {
         if POSTED.get() >= PER_FLUSH && !is_freeing() {
             POSTED.set(0);
-            self.collect(self.thread(), BATCHES);
-            self.inner.flush();
-            home::of(self.thread()).free();
+            let home = home::of(self.thread());
+            self.hand_on(home);
+            home.free();
         }
     }
 
@@ -182,7 +212,19 @@ impl Guard {
         for thread in [self.thread(), ledger::PAGES] {
             self.collect(thread, BATCHES);
         }
+        #[cfg(not(resumption_loom))]
+        standing::take_down_idle();
         self.free_all();
+        #[cfg(not(resumption_loom))]
+        self.pass_soon();
+    }
+
+    /// Has the thread's next guard let the collector pass, whom the standing pin holds up as long as this thread only flushes.
+    #[cfg(not(resumption_loom))]
+    fn pass_soon(&self) {
+        if let Some(page) = self.page() {
+            page.pins.pass_soon();
+        }
     }
 
     /// Does for all threads what [`flush`](Self::flush) does for one, about once a second for the whole process: of
@@ -192,7 +234,9 @@ impl Guard {
         #[cfg(not(resumption_loom))]
         if !is_freeing() && ledger::time_to_collect() {
             (0..=ledger::PAGES).for_each(|thread| self.collect(thread, most));
+            standing::take_down_idle();
             home::free_up_to(most, 1, || self.free_all());
+            self.pass_soon();
         }
     }
 
@@ -225,6 +269,7 @@ impl Guard {
     /// As [`retire`](Self::retire), for each of its entries.
     #[cfg(not(resumption_loom))]
     unsafe fn send_home(&self, batch: Box<Node<Batch>>, thread: usize) {
+        home::of(thread).send();
         // SAFETY: the collector calls this after the grace period, and the caller's promise is what crossbeam asks for.
         unsafe { self.inner.defer_unchecked(move || home::of(thread).receive(batch)) };
     }
@@ -246,7 +291,7 @@ impl Guard {
     #[cold]
     #[cfg(not(resumption_loom))]
     fn make_room(&self, page: &Page) {
-        page.set_due();
+        page.pins.set_due();
         home::of(self.thread()).post(Batch::of(page));
     }
 
@@ -307,7 +352,7 @@ impl Guard {
                     self.make_room(page);
                 }
                 if page.stash.has_added(home::FEW as u64) {
-                    page.set_due();
+                    page.pins.set_due();
                 }
             } else {
                 ledger::count_retired(weight);
@@ -364,7 +409,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         #[cfg(not(resumption_loom))]
         if let Some(page) = self.page() {
-            page.unpin();
+            page.pins.end();
         }
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Home {
     inbox: Stack<Batch>,
     // Batches that have come to the inbox since it was last emptied, about.
     came: AtomicU32,
+    // Batches that the collector has.
+    away: AtomicU32,
 }
 
 /// How many batches an inbox holds before whoever adds one empties it. Between two times that a busy thread does, those
@@ -54,6 +56,9 @@ pub(super) fn free_up_to(most: usize, patience: u32, mut step: impl FnMut()) {
         in_vain = if FREED.get() == before { in_vain + 1 } else { 0 };
     }
 }
+
+/// How many batches of a thread the collector has at most, as a rule: those of two epochs, and of the one that ends.
+const AWAY: u32 = 8;
 
 /// How many batches may wait in an inbox to be freed a few entries at a time.
 const WAITING: u32 = 2;
@@ -77,7 +82,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Home> {
 
 impl Home {
     const fn new() -> Self {
-        Self { outbox: Stack::new(), inbox: Stack::new(), came: AtomicU32::new(0) }
+        Self { outbox: Stack::new(), inbox: Stack::new(), came: AtomicU32::new(0), away: AtomicU32::new(0) }
     }
 
     /// Puts away what was retired, for whoever next empties the outbox.
@@ -96,12 +101,23 @@ impl Home {
         self.outbox.take().take(most)
     }
 
+    /// A batch goes to the collector.
+    pub(super) fn send(&self) {
+        self.away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the collector has more than it would have if every thread let it pass now and then.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.away.load(Ordering::Relaxed) > AWAY
+    }
+
     /// Puts a batch where it is to be freed.
     ///
     /// # Safety
     ///
     /// The grace period of all that is in it is over.
     pub(super) unsafe fn receive(&'static self, batch: Box<Node<Batch>>) {
+        self.away.fetch_sub(1, Ordering::Relaxed);
         self.inbox.put(batch);
         if self.came.fetch_add(1, Ordering::Relaxed) >= FULL && !is_freeing() {
             // The collector would lose what else it has in hand.

@@ -12,7 +12,10 @@ mod home;
 #[cfg(resumption_loom)]
 mod model;
 mod participant;
+#[cfg(not(resumption_loom))]
+mod pin;
 mod stack;
+mod standing;
 
 pub(crate) use arc_slot::ArcSlot;
 pub use guard::Guard;

@@ -8,7 +8,13 @@ use super::home;
 #[cfg(resumption_loom)]
 use super::model::{self as home, ModelPin, Part};
 #[cfg(not(resumption_loom))]
-use crate::ledger::{self, Page};
+use super::pin::Pin;
+#[cfg(not(resumption_loom))]
+use super::standing::{self, StandingPin};
+#[cfg(not(resumption_loom))]
+use crate::ledger::{self, Pins};
+#[cfg(not(resumption_loom))]
+use crate::sync::has_heavy_barrier;
 use crate::thread_index::ThreadIndex;
 use crossbeam_epoch::{Collector, LocalHandle};
 use std::cell::Cell;
@@ -24,7 +30,24 @@ struct Participant {
     index: ManuallyDrop<ThreadIndex>,
     // What guards have as their `thread`.
     thread: Cell<usize>,
+    #[cfg(not(resumption_loom))]
+    pins: &'static Pins,
+    #[cfg(not(resumption_loom))]
+    rounds: Cell<u32>,
 }
+
+/// After so many rounds of its guards a thread lets the collector collect, which passes every thread's epoch through all
+/// processors' caches.
+#[cfg(not(resumption_loom))]
+const COLLECT: u32 = 8;
+
+/// After so many it looks whether others hold up the collector.
+#[cfg(not(resumption_loom))]
+const LOOK: u32 = 16;
+
+/// Of threads without a page.
+#[cfg(not(resumption_loom))]
+static CLOSED: Pins = Pins::closed();
 
 impl Participant {
     fn new() -> Self {
@@ -33,20 +56,85 @@ impl Participant {
         #[cfg(resumption_loom)]
         let handle = Part::new(COLLECTOR.register());
         let index = ThreadIndex::acquire(is_unused);
-        Self { handle, thread: Cell::new(index.get()), index: ManuallyDrop::new(index) }
+        Self {
+            handle,
+            thread: Cell::new(index.get()),
+            #[cfg(not(resumption_loom))]
+            pins: ledger::page(index.get()).map_or(&CLOSED, |page| &page.pins),
+            #[cfg(not(resumption_loom))]
+            rounds: Cell::new(0),
+            index: ManuallyDrop::new(index),
+        }
+    }
+
+    #[cfg(resumption_loom)]
+    fn pin(&self) -> Guard {
+        Guard::new(ModelPin(Some(self.handle.pin())), self.thread.get())
+    }
+}
+
+#[cfg(not(resumption_loom))]
+impl Participant {
+    #[inline]
+    fn pin(&self) -> Guard {
+        if self.pins.enter() { self.guard(Pin::Standing(self.pins)) } else { self.pin_closely() }
     }
 
     #[inline]
-    fn pin(&self) -> Guard {
-        let thread = self.thread.get();
-        let guard = Guard::new(own_pin(self.handle.pin()), thread);
-        #[cfg(not(resumption_loom))]
-        match guard.page() {
-            Some(page) if page.pin() => guard.free_due(page),
-            Some(_) => {}
-            None => guard.free_without_page(),
+    fn guard(&self, pin: Pin) -> Guard {
+        Guard::new(pin, self.thread.get())
+    }
+
+    /// A guard under which there is something else to do, or that does not rely on the standing pin, or that is not the only
+    /// one.
+    #[inline(never)]
+    fn pin_closely(&self) -> Guard {
+        let Some(standing) = standing::of(self.index.get()) else {
+            let guard = self.guard(Pin::Own(self.handle.pin()));
+            guard.free_without_page();
+            return guard;
+        };
+        let begun = self.pins.begin();
+        let guard = self.guard(self.pin_of(begun.first, begun.pass, standing));
+        if begun.due {
+            guard.free_due();
+        }
+        if begun.pass {
+            self.let_collect();
         }
         guard
+    }
+
+    /// What holds a guard that was begun.
+    fn pin_of(&self, first: bool, pass: bool, standing: &StandingPin) -> Pin {
+        if self.pins.stands() {
+            if first {
+                // SAFETY: the guard that was begun is the only one, and nobody has it yet.
+                unsafe { standing.pass() };
+                self.pins.count_passed();
+            }
+            return Pin::Standing(self.pins);
+        }
+        if pass && self.pins.has_fallen() && has_heavy_barrier() {
+            // SAFETY: we are the owner, and it has fallen.
+            unsafe { standing.erect(&COLLECTOR) };
+            self.pins.erect();
+            return Pin::Standing(self.pins);
+        }
+        Pin::Own(self.handle.pin())
+    }
+
+    /// Lets the collector do some of what there is to do, since it does so by itself only when it pins; and at times sees to
+    /// those who hold it up.
+    fn let_collect(&self) {
+        let rounds = self.rounds.get().wrapping_add(1);
+        self.rounds.set(rounds);
+        if rounds.is_multiple_of(COLLECT) {
+            self.handle.pin().flush();
+        }
+        if rounds.is_multiple_of(LOOK) {
+            standing::take_down_idle();
+        }
     }
 }
 
@@ -56,14 +144,21 @@ impl Drop for Participant {
         #[cfg(not(resumption_loom))]
         {
             HERE.set(ptr::null());
+            if let Some(standing) = standing::of(self.index.get()) {
+                standing::take_down_own(self.pins, standing);
+                let _begun = self.pins.begin();
+            }
             // A panic would end the process here.
-            quietly(|| self.pin().flush());
+            quietly(|| self.guard(Pin::Own(self.handle.pin())).flush());
         }
+        let is_pinned = self.handle.is_pinned();
+        #[cfg(not(resumption_loom))]
+        let is_pinned = is_pinned || !is_unused(self.index.get());
         // SAFETY: taken once, here, and not used again.
         let index = unsafe { ManuallyDrop::take(&mut self.index) };
         // A guard may outlive its participant, in another thread-local. It still writes to the page of this index, which
         // goes to nobody else until then.
-        if self.handle.is_pinned() {
+        if is_pinned {
             index.lose();
         }
         #[cfg(not(resumption_loom))]
@@ -80,7 +175,7 @@ impl Drop for Participant {
 /// Whether no guard of a thread that has ended writes to the page of this index any more.
 pub(super) fn is_unused(index: usize) -> bool {
     #[cfg(not(resumption_loom))]
-    return ledger::page(index).is_none_or(Page::has_no_guards);
+    return ledger::page(index).is_none_or(|page| page.pins.has_no_guards());
     #[cfg(resumption_loom)]
     return index != UNKNOWN_THREAD;
 }
@@ -103,20 +198,6 @@ loom::lazy_static! {
 #[cfg(resumption_loom)]
 loom::thread_local! {
     static PARTICIPANT: Participant = Participant::new();
-}
-
-#[cfg(not(resumption_loom))]
-pub(super) type Pin = crossbeam_epoch::Guard;
-
-/// The models of the table's own protocol pin nothing: they keep every entry until they end.
-#[cfg(resumption_loom)]
-pub(super) type Pin = ModelPin;
-
-#[inline]
-fn own_pin(guard: crossbeam_epoch::Guard) -> Pin {
-    #[cfg(resumption_loom)]
-    let guard = ModelPin(Some(guard));
-    guard
 }
 
 /// The index of a thread that has none any more.
@@ -161,8 +242,23 @@ fn first_guard() -> Guard {
 /// A guard for a thread whose own participant is gone already: its thread-locals are being destroyed.
 #[cold]
 fn late_guard() -> Guard {
-    let inner = own_pin(COLLECTOR.register().pin());
-    Guard::new(inner, UNKNOWN_THREAD)
+    let pin = COLLECTOR.register().pin();
+    #[cfg(not(resumption_loom))]
+    let pin = Pin::Own(pin);
+    #[cfg(resumption_loom)]
+    let pin = ModelPin(Some(pin));
+    Guard::new(pin, UNKNOWN_THREAD)
+}
+
+/// Calls `call` with a pin of the current thread's own in the collector, which has its bag.
+#[cfg(not(resumption_loom))]
+pub(super) fn with_own_pin<R>(call: impl FnOnce(&crossbeam_epoch::Guard) -> R) -> R {
+    let here = HERE.get();
+    if here.is_null() {
+        return call(&COLLECTOR.register().pin());
+    }
+    // SAFETY: this thread's participant put its address there, and takes it away before it ends.
+    call(&unsafe { &*here }.handle.pin())
 }
 
 /// Has the next guards of the current thread begin with this as their `thread`.
@@ -189,5 +285,5 @@ pub fn idle() {
 /// As [`idle`], of another number of sessions.
 pub(crate) fn free_up_to(most: usize) {
     // The epoch moves at most once per collection and has to move twice before what was just retired may go.
-    home::free_up_to(most, 3, || pin().flush());
+    home::free_up_to(most, 4, || pin().flush());
 }

@@ -8,12 +8,16 @@
 
 #[cfg(not(resumption_loom))]
 mod page;
+mod pins;
 mod stash;
 
 use std::time::Duration;
 
 #[cfg(not(resumption_loom))]
-pub(crate) use page::{Lent, PAGES, Page, count_freed, count_retired, page, reclamation, time_to_collect};
+pub(crate) use page::{
+    Lent, PAGES, Page, count_freed, count_retired, page, pages, reclamation, time_to_collect,
+};
+pub(crate) use pins::Pins;
 #[cfg(resumption_loom)]
 pub use stash::ModelStash;
 #[cfg(not(resumption_loom))]

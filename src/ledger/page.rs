@@ -1,6 +1,6 @@
 //! The pages of the threads, and the sums over them.
 
-use super::{Reclamation, Stash};
+use super::{Pins, Reclamation, Stash};
 use crate::clock;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
@@ -48,79 +48,19 @@ impl Loans {
 pub(crate) struct Page {
     pub(crate) stash: Stash,
     pub(crate) loans: Loans,
-    // The owner's guards, in units of `GUARD`; `DUE`; and above them a number for each time under guards, in units of
-    // `PIN`. One word, so that making a guard looks at one.
-    pin: AtomicU64,
-    // The number that was last noticed here by another thread, and when.
-    noticed: AtomicU64,
-    noticed_at: AtomicU32,
+    pub(crate) pins: Pins,
     sessions: AtomicU64,
     bytes: AtomicU64,
 }
-
-const GUARD: u64 = 1;
-const GUARDS: u64 = DUE - 1;
-/// Some were retired, or something was put away, since the owner last saw to that.
-const DUE: u64 = 1 << 31;
-const PIN: u64 = 1 << 32;
 
 impl Page {
     const fn new() -> Self {
         Self {
             stash: Stash::new(),
             loans: Loans::new(),
-            pin: AtomicU64::new(0),
-            noticed: AtomicU64::new(0),
-            noticed_at: AtomicU32::new(0),
+            pins: Pins::new(),
             sessions: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-        }
-    }
-
-    /// The owner has something to see to, with its next guard.
-    pub(crate) fn set_due(&self) {
-        self.pin.store(self.pin.load(Ordering::Relaxed) | DUE, Ordering::Relaxed);
-    }
-
-    /// Whether it has.
-    #[inline]
-    pub(crate) fn is_due(&self) -> bool {
-        self.pin.load(Ordering::Relaxed) & DUE != 0
-    }
-
-    /// The owner sees to it.
-    pub(crate) fn clear_due(&self) {
-        self.pin.store(self.pin.load(Ordering::Relaxed) & !DUE, Ordering::Relaxed);
-    }
-
-    /// The owner has made a guard; `true` if it has no other and the page [is due](Self::is_due).
-    #[inline]
-    pub(crate) fn pin(&self) -> bool {
-        let pin = self.pin.load(Ordering::Relaxed);
-        let first = pin & GUARDS == 0;
-        self.pin.store(pin.wrapping_add(GUARD + if first { PIN } else { 0 }), Ordering::Relaxed);
-        pin & (GUARDS | DUE) == DUE
-    }
-
-    /// The owner has dropped a guard, not always the last it made.
-    #[inline]
-    pub(crate) fn unpin(&self) {
-        // Release: pairs with the Acquire in `has_no_guards`.
-        self.pin.store(self.pin.load(Ordering::Relaxed).wrapping_sub(GUARD), Ordering::Release);
-    }
-
-    /// Whether whoever owned the page has dropped its last guard.
-    pub(crate) fn has_no_guards(&self) -> bool {
-        // Acquire: pairs with the Release in `unpin`, so that the next owner sees what the last one has written.
-        self.pin.load(Ordering::Acquire) & GUARDS == 0
-    }
-
-    /// The owner has repinned a guard, which counts if it has no other.
-    #[inline]
-    pub(crate) fn repin(&self) {
-        let pin = self.pin.load(Ordering::Relaxed);
-        if pin & GUARDS == GUARD {
-            self.pin.store(pin.wrapping_add(PIN), Ordering::Relaxed);
         }
     }
 
@@ -137,20 +77,6 @@ impl Page {
         self.sessions.store(self.sessions.load(Ordering::Relaxed).wrapping_sub(sessions), Ordering::Relaxed);
         self.bytes.store(self.bytes.load(Ordering::Relaxed).wrapping_sub(bytes), Ordering::Relaxed);
     }
-
-    /// For how long the owner is known to be under its present pin.
-    fn pinned_for(&self, now: u32) -> u32 {
-        let pin = self.pin.load(Ordering::Relaxed);
-        if pin & GUARDS == 0 {
-            return 0;
-        }
-        let number = pin / PIN;
-        if self.noticed.swap(number, Ordering::Relaxed) != number {
-            self.noticed_at.store(now, Ordering::Relaxed);
-            return 0;
-        }
-        now.saturating_sub(self.noticed_at.load(Ordering::Relaxed))
-    }
 }
 
 // Threads that have a page.
@@ -163,6 +89,11 @@ static SESSIONS: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
 static BYTES: CachePadded<AtomicU64> = CachePadded::new(AtomicU64::new(0));
 
 static COLLECTED_AT: AtomicU32 = AtomicU32::new(0);
+
+/// All pages, in the order of their threads' indices.
+pub(crate) fn pages() -> impl Iterator<Item = &'static Page> + Clone {
+    BOOK.iter().map(|page| &**page)
+}
 
 /// The page of the thread with this index.
 #[inline]
@@ -195,11 +126,11 @@ pub(crate) fn reclamation() -> Reclamation {
     let (sessions, bytes) = (SESSIONS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed));
     let mut total = Reclamation { sessions, bytes, oldest_pin: Duration::ZERO };
     let mut oldest = 0;
-    for page in &BOOK {
+    for page in pages() {
         // The sums wrap below zero and back: what was freed is subtracted where that was done.
         total.sessions = total.sessions.wrapping_add(page.sessions.load(Ordering::Relaxed));
         total.bytes = total.bytes.wrapping_add(page.bytes.load(Ordering::Relaxed));
-        oldest = oldest.max(page.pinned_for(now));
+        oldest = oldest.max(page.pins.held_for(now));
     }
     // One that is freed by another thread may be missed among what was retired, and the sum be below zero for an instant.
     for sum in [&mut total.sessions, &mut total.bytes] {
@@ -212,27 +143,6 @@ pub(crate) fn reclamation() -> Reclamation {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_guard_that_outlives_an_older_one_counts_from_when_it_was_noticed() {
-        let page = Page::new();
-        page.pin();
-        page.pin();
-        assert_eq!(page.pinned_for(10), 0);
-        page.unpin();
-        assert_eq!(page.pinned_for(15), 5);
-        page.repin();
-        assert_eq!(page.pinned_for(17), 0);
-        assert_eq!(page.pinned_for(18), 1);
-        page.pin();
-        page.repin();
-        assert_eq!(page.pinned_for(19), 2, "the older guard still stands");
-        page.unpin();
-        page.unpin();
-        assert_eq!(page.pinned_for(20), 0);
-        page.pin();
-        assert_eq!(page.pinned_for(30), 0, "another pin");
-    }
 
     #[test]
     fn each_loan_is_taken_once() {

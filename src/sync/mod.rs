@@ -7,6 +7,7 @@
 //! without the rule.
 #![forbid(unsafe_code)]
 
+mod barrier;
 #[cfg(all(any(resumption_planted, fuzzing), not(resumption_loom)))]
 mod broken;
 #[cfg(any(resumption_loom, fuzzing))]
@@ -24,6 +25,9 @@ pub(crate) mod imp;
 #[path = "std.rs"]
 pub(crate) mod imp;
 
+#[cfg(not(resumption_loom))]
+pub(crate) use barrier::has_heavy_barrier;
+pub(crate) use barrier::{heavy_barrier, light_barrier};
 pub(crate) use imp::*;
 
 /// A rule of the table's or the wheel's protocol.
@@ -60,6 +64,10 @@ pub enum Rule {
     FilterLeaves,
     /// Filter: who copies an entry sets its bits in the next array first.
     CopyRaises,
+    /// A barrier lies between the beginning of a guard and the look whether the standing pin is claimed.
+    StandingFence,
+    /// Who has claimed a standing pin looks whether its owner has guards.
+    StandingLooks,
     /// An entry is freed after its grace period, not at once.
     RetireEntry,
     /// An entry is freed after its grace period.
