@@ -23,7 +23,7 @@ pub mod model {
     pub use crate::cache::ModelCapacity;
     pub use crate::connection::model::{ModelSlot, Seen};
     pub use crate::epoch::{
-        ModelParticipant, ModelPlace, ModelStack, abandon_model, end_of_model, with_collector,
+        ModelParticipant, ModelPlace, ModelStack, ModelStanding, abandon_model, end_of_model, with_collector,
     };
     pub use crate::ledger::ModelStash;
     pub use crate::sync::imp::{Half, Rule, Weakened, break_rule, narrate, narration, weaken};

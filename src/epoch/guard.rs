@@ -7,15 +7,15 @@ use super::home::{self, Batch};
 #[cfg(resumption_loom)]
 use super::model::{ModelPin, one_at_a_time};
 #[cfg(not(resumption_loom))]
-use super::pin::Pin;
-#[cfg(not(resumption_loom))]
-use super::standing;
-#[cfg(not(resumption_loom))]
 use super::participant::UNKNOWN_THREAD;
 #[cfg(resumption_loom)]
 use super::participant::is_unused;
 #[cfg(not(resumption_loom))]
+use super::pin::Pin;
+#[cfg(not(resumption_loom))]
 use super::stack::Node;
+#[cfg(not(resumption_loom))]
+use super::standing;
 #[cfg(not(resumption_loom))]
 use crate::ledger::{self, Lent, Page};
 use crate::session::Header;
@@ -126,23 +126,25 @@ impl Guard {
     #[inline]
     pub fn repin(&mut self) {
         #[cfg(not(resumption_loom))]
+        if self.inner.enter_again() {
+            return;
+        }
+        self.repin_closely();
+    }
+
+    #[inline(never)]
+    fn repin_closely(&mut self) {
+        #[cfg(not(resumption_loom))]
         {
             match self.page() {
                 Some(page) if page.pins.is_due() => self.free_due(),
                 Some(_) => {}
                 None => self.free_without_page(),
             }
-            let sole = self.page().is_some_and(|page| page.pins.repin());
-            match &mut self.inner {
-                Pin::Own(pin) => pin.repin(),
-                Pin::Standing(pins) => {
-                    if let Some(standing) = standing::of(self.thread.get() & INDEX).filter(|_| sole) {
-                        // SAFETY: this is the thread's only guard, and by the `&mut` nothing is borrowed of it.
-                        unsafe { standing.pass() };
-                        pins.count_passed();
-                    }
-                }
-            }
+            let sole = self.page().is_some_and(|page| page.pins.begin_again());
+            let thread = self.thread();
+            // SAFETY: the `&mut` proves that nothing is borrowed.
+            unsafe { self.inner.pass(sole, thread) };
         }
         #[cfg(resumption_loom)]
         self.inner.repin();
@@ -405,12 +407,10 @@ impl Guard {
 }
 
 impl Drop for Guard {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         #[cfg(not(resumption_loom))]
-        if let Some(page) = self.page() {
-            page.pins.end();
-        }
+        self.inner.end(self.thread.get() & INDEX);
     }
 }
 

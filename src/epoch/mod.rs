@@ -11,6 +11,8 @@ mod guard;
 mod home;
 #[cfg(resumption_loom)]
 mod model;
+#[cfg(resumption_loom)]
+mod model_standing;
 mod participant;
 #[cfg(not(resumption_loom))]
 mod pin;
@@ -21,6 +23,8 @@ pub(crate) use arc_slot::ArcSlot;
 pub use guard::Guard;
 #[cfg(resumption_loom)]
 pub use model::{ModelParticipant, ModelPlace, abandon_model, end_of_model, with_collector};
+#[cfg(resumption_loom)]
+pub use model_standing::ModelStanding;
 pub(crate) use participant::{free_up_to, pin_to_drop};
 pub use participant::{idle, pin};
 #[cfg(resumption_loom)]

@@ -164,17 +164,25 @@ impl ModelPlace {
 
     /// Borrows what is there; whether it was still owned after it was read, or `None` if nothing was there.
     pub fn read(&self, participant: &ModelParticipant) -> Option<bool> {
-        let guard = participant.pin();
-        let kept = self.find(&guard)?;
+        self.read_under(Some(&participant.pin()))
+    }
+
+    /// The same under a guard, or something that stands for one.
+    pub(super) fn read_under(&self, _guard: Option<&Guard>) -> Option<bool> {
+        let kept = self.find()?;
         let _number = kept.is_resumable();
         Some(Arc::strong_count(kept) > 1)
+    }
+
+    pub(super) fn collector(&self) -> &Collector {
+        &self.collector
     }
 
     /// Counts what is there and lets go of the guard; whether somebody else than the model and we owned it meanwhile, as
     /// nobody could give it a count otherwise.
     pub fn count(&self, participant: &ModelParticipant) -> Option<bool> {
         let guard = participant.pin();
-        let kept = self.find(&guard)?;
+        let kept = self.find()?;
         let _number = kept.is_resumable();
         let was_owned = Arc::strong_count(kept) > 1;
         let counted = Arc::clone(kept);
@@ -182,7 +190,7 @@ impl ModelPlace {
         Some(was_owned && Arc::strong_count(&counted) > 1)
     }
 
-    fn find(&self, _guard: &Guard) -> Option<&Arc<Session<u64>>> {
+    fn find(&self) -> Option<&Arc<Session<u64>>> {
         let found = self.place.load(Ordering::Acquire);
         self.kept.iter().find(|kept| ptr::eq(Arc::as_ptr(kept).cast(), found))
     }

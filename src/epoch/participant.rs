@@ -12,12 +12,15 @@ use super::pin::Pin;
 #[cfg(not(resumption_loom))]
 use super::standing::{self, StandingPin};
 #[cfg(not(resumption_loom))]
-use crate::ledger::{self, Pins};
+use crate::ledger::{self, Begun, Pins};
 #[cfg(not(resumption_loom))]
 use crate::sync::has_heavy_barrier;
 use crate::thread_index::ThreadIndex;
 use crossbeam_epoch::{Collector, LocalHandle};
+#[cfg(not(resumption_loom))]
 use std::cell::Cell;
+#[cfg(not(resumption_loom))]
+use std::mem;
 use std::mem::ManuallyDrop;
 #[cfg(not(resumption_loom))]
 use std::ptr;
@@ -28,8 +31,6 @@ struct Participant {
     #[cfg(resumption_loom)]
     handle: Part<LocalHandle>,
     index: ManuallyDrop<ThreadIndex>,
-    // What guards have as their `thread`.
-    thread: Cell<usize>,
     #[cfg(not(resumption_loom))]
     pins: &'static Pins,
     #[cfg(not(resumption_loom))]
@@ -58,7 +59,6 @@ impl Participant {
         let index = ThreadIndex::acquire(is_unused);
         Self {
             handle,
-            thread: Cell::new(index.get()),
             #[cfg(not(resumption_loom))]
             pins: ledger::page(index.get()).map_or(&CLOSED, |page| &page.pins),
             #[cfg(not(resumption_loom))]
@@ -69,33 +69,26 @@ impl Participant {
 
     #[cfg(resumption_loom)]
     fn pin(&self) -> Guard {
-        Guard::new(ModelPin(Some(self.handle.pin())), self.thread.get())
+        Guard::new(ModelPin(Some(self.handle.pin())), self.index.get())
     }
 }
 
 #[cfg(not(resumption_loom))]
 impl Participant {
-    #[inline]
-    fn pin(&self) -> Guard {
-        if self.pins.enter() { self.guard(Pin::Standing(self.pins)) } else { self.pin_closely() }
-    }
-
-    #[inline]
     fn guard(&self, pin: Pin) -> Guard {
-        Guard::new(pin, self.thread.get())
+        Guard::new(pin, HERE.with(|here| here.thread.get()))
     }
 
     /// A guard under which there is something else to do, or that does not rely on the standing pin, or that is not the only
     /// one.
-    #[inline(never)]
     fn pin_closely(&self) -> Guard {
         let Some(standing) = standing::of(self.index.get()) else {
-            let guard = self.guard(Pin::Own(self.handle.pin()));
+            let guard = self.guard(Pin::own(self.handle.pin()));
             guard.free_without_page();
             return guard;
         };
         let begun = self.pins.begin();
-        let guard = self.guard(self.pin_of(begun.first, begun.pass, standing));
+        let guard = self.guard(self.pin_of(begun, standing));
         if begun.due {
             guard.free_due();
         }
@@ -106,22 +99,25 @@ impl Participant {
     }
 
     /// What holds a guard that was begun.
-    fn pin_of(&self, first: bool, pass: bool, standing: &StandingPin) -> Pin {
+    fn pin_of(&self, begun: Begun, standing: &StandingPin) -> Pin {
         if self.pins.stands() {
-            if first {
+            if begun.first {
                 // SAFETY: the guard that was begun is the only one, and nobody has it yet.
                 unsafe { standing.pass() };
                 self.pins.count_passed();
             }
-            return Pin::Standing(self.pins);
+            return Pin::standing(self.pins);
         }
-        if pass && self.pins.has_fallen() && has_heavy_barrier() {
+        if begun.pass && self.pins.has_fallen() && has_heavy_barrier() {
             // SAFETY: we are the owner, and it has fallen.
             unsafe { standing.erect(&COLLECTOR) };
             self.pins.erect();
-            return Pin::Standing(self.pins);
+            return Pin::standing(self.pins);
         }
-        Pin::Own(self.handle.pin())
+        let unless_it_panics = EndsGuard(self.pins);
+        let pin = Pin::own(self.handle.pin());
+        mem::forget(unless_it_panics);
+        pin
     }
 
     /// Lets the collector do some of what there is to do, since it does so by itself only when it pins; and at times sees to
@@ -138,18 +134,29 @@ impl Participant {
     }
 }
 
+/// Ends a guard that was begun but is not made: the collector runs destructors as it pins, and one of them may panic.
+#[cfg(not(resumption_loom))]
+struct EndsGuard(&'static Pins);
+
+#[cfg(not(resumption_loom))]
+impl Drop for EndsGuard {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 impl Drop for Participant {
     /// The thread ends: what it has retired goes to the collector.
     fn drop(&mut self) {
         #[cfg(not(resumption_loom))]
         {
-            HERE.set(ptr::null());
+            HERE.with(Here::leave);
             if let Some(standing) = standing::of(self.index.get()) {
                 standing::take_down_own(self.pins, standing);
                 let _begun = self.pins.begin();
             }
             // A panic would end the process here.
-            quietly(|| self.guard(Pin::Own(self.handle.pin())).flush());
+            quietly(|| Guard::new(Pin::own(self.handle.pin()), self.index.get()).flush());
         }
         let is_pinned = self.handle.is_pinned();
         #[cfg(not(resumption_loom))]
@@ -186,8 +193,45 @@ static COLLECTOR: std::sync::LazyLock<Collector> = std::sync::LazyLock::new(Coll
 #[cfg(not(resumption_loom))]
 thread_local! {
     static PARTICIPANT: Participant = Participant::new();
-    // Where it is, while it is there. To ask this is one load, since it has no destructor.
-    static HERE: Cell<*const Participant> = const { Cell::new(ptr::null()) };
+    // To ask this takes no more than a load, since it has no destructor.
+    static HERE: Here = const { Here::new() };
+}
+
+/// What a thread needs to make a guard, while its participant is there.
+#[cfg(not(resumption_loom))]
+struct Here {
+    pins: Cell<&'static Pins>,
+    // What guards have as their `thread`.
+    thread: Cell<usize>,
+    participant: Cell<*const Participant>,
+}
+
+#[cfg(not(resumption_loom))]
+impl Here {
+    const fn new() -> Self {
+        Self {
+            pins: Cell::new(&CLOSED),
+            thread: Cell::new(UNKNOWN_THREAD),
+            participant: Cell::new(ptr::null()),
+        }
+    }
+
+    fn come(&self, participant: &Participant) {
+        self.pins.set(participant.pins);
+        self.thread.set(participant.index.get());
+        self.participant.set(participant);
+    }
+
+    fn leave(&self) {
+        self.pins.set(&CLOSED);
+        self.thread.set(UNKNOWN_THREAD);
+        self.participant.set(ptr::null());
+    }
+
+    fn participant(&self) -> Option<&Participant> {
+        // SAFETY: this thread's participant put its address there, and takes it away before it ends.
+        unsafe { self.participant.get().as_ref() }
+    }
 }
 
 #[cfg(resumption_loom)]
@@ -218,13 +262,21 @@ pub fn pin() -> Guard {
     }
     #[cfg(not(resumption_loom))]
     {
-        let here = HERE.get();
-        if !here.is_null() {
-            // SAFETY: this thread's participant put its address there, and takes it away before it ends.
-            return unsafe { &*here }.pin();
+        let (pins, thread) = HERE.with(|here| (here.pins.get(), here.thread.get()));
+        if pins.enter() {
+            return Guard::new(Pin::standing(pins), thread);
         }
+        pin_closely()
     }
+    #[cfg(resumption_loom)]
     first_guard()
+}
+
+/// A guard for a thread that does not just rely on its standing pin.
+#[cfg(not(resumption_loom))]
+#[inline(never)]
+fn pin_closely() -> Guard {
+    HERE.with(|here| here.participant().map_or_else(first_guard, Participant::pin_closely))
 }
 
 /// A guard for a thread that takes part for the first time.
@@ -233,7 +285,10 @@ pub fn pin() -> Guard {
 fn first_guard() -> Guard {
     let begin = |participant: &Participant| {
         #[cfg(not(resumption_loom))]
-        HERE.set(participant);
+        HERE.with(|here| here.come(participant));
+        #[cfg(not(resumption_loom))]
+        return participant.pin_closely();
+        #[cfg(resumption_loom)]
         participant.pin()
     };
     PARTICIPANT.try_with(begin).unwrap_or_else(|_| late_guard())
@@ -244,7 +299,7 @@ fn first_guard() -> Guard {
 fn late_guard() -> Guard {
     let pin = COLLECTOR.register().pin();
     #[cfg(not(resumption_loom))]
-    let pin = Pin::Own(pin);
+    let pin = Pin::own(pin);
     #[cfg(resumption_loom)]
     let pin = ModelPin(Some(pin));
     Guard::new(pin, UNKNOWN_THREAD)
@@ -253,18 +308,16 @@ fn late_guard() -> Guard {
 /// Calls `call` with a pin of the current thread's own in the collector, which has its bag.
 #[cfg(not(resumption_loom))]
 pub(super) fn with_own_pin<R>(call: impl FnOnce(&crossbeam_epoch::Guard) -> R) -> R {
-    let here = HERE.get();
-    if here.is_null() {
-        return call(&COLLECTOR.register().pin());
-    }
-    // SAFETY: this thread's participant put its address there, and takes it away before it ends.
-    call(&unsafe { &*here }.handle.pin())
+    HERE.with(|here| match here.participant() {
+        Some(participant) => call(&participant.handle.pin()),
+        None => call(&COLLECTOR.register().pin()),
+    })
 }
 
 /// Has the next guards of the current thread begin with this as their `thread`.
 #[cfg(not(resumption_loom))]
 pub(super) fn remember(thread: usize) {
-    let _ = PARTICIPANT.try_with(|participant| participant.thread.set(thread));
+    HERE.with(|here| here.thread.set(thread));
 }
 
 /// The guard under which a table gives its arrays back.

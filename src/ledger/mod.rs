@@ -17,6 +17,8 @@ use std::time::Duration;
 pub(crate) use page::{
     Lent, PAGES, Page, count_freed, count_retired, page, pages, reclamation, time_to_collect,
 };
+#[cfg(not(resumption_loom))]
+pub(crate) use pins::Begun;
 pub(crate) use pins::Pins;
 #[cfg(resumption_loom)]
 pub use stash::ModelStash;

@@ -14,7 +14,7 @@ pub(crate) struct Pins {
     // The guards, in units of `GUARD`; `PASS` and `DUE`; and above them a number for each time under guards, in units of
     // `PIN`, in which `ROUND` is set once in so many. One word, so that making a guard looks at one.
     word: AtomicU64,
-    // `FALLEN`, `STANDING` or `CLAIMED`.
+    // `FALLEN`, `STANDING`, `ASKED` or `CLAIMED`.
     standing: AtomicU32,
     // How often the owner has let the collector pass the standing pin, and what that was when somebody last looked.
     passed: AtomicU32,
@@ -38,8 +38,10 @@ const ROUND: u64 = PIN << 7;
 const FALLEN: u32 = 0;
 /// A pin stands. It is the owner's while it has guards that rely on it.
 const STANDING: u32 = 1;
+/// A pin stands, and somebody asks the owner to let the collector pass it.
+const ASKED: u32 = 2;
 /// Somebody else looks whether the pin is in use: it is theirs, if the owner has no guards behind their barrier.
-const CLAIMED: u32 = 2;
+const CLAIMED: u32 = 3;
 
 /// What a thread has to do that begins a guard.
 #[derive(Clone, Copy)]
@@ -52,9 +54,9 @@ pub(crate) struct Begun {
     pub(crate) pass: bool,
 }
 
-impl Pins {
-    #[cfg(not(resumption_loom))]
-    pub(crate) const fn new() -> Self {
+/// loom's atomics are not made by constant functions.
+macro_rules! new_pins {
+    () => {
         Self {
             word: AtomicU64::new(0),
             standing: AtomicU32::new(FALLEN),
@@ -63,6 +65,18 @@ impl Pins {
             noticed: AtomicU64::new(0),
             noticed_at: AtomicU32::new(0),
         }
+    };
+}
+
+impl Pins {
+    #[cfg(not(resumption_loom))]
+    pub(crate) const fn new() -> Self {
+        new_pins!()
+    }
+
+    #[cfg(resumption_loom)]
+    pub(crate) fn new() -> Self {
+        new_pins!()
     }
 
     /// For threads without a page: nobody ever [enters](Self::enter).
@@ -80,7 +94,7 @@ impl Pins {
             return false;
         }
         self.word.store(word.wrapping_add(PIN + GUARD), Ordering::Relaxed);
-        if self.stands() {
+        if self.look() == STANDING {
             return true;
         }
         self.word.store(word, Ordering::Release); // pairs with the Acquire in `has_no_guards`
@@ -100,13 +114,42 @@ impl Pins {
         Begun { first, due: word & DUE != 0, pass: word & (PASS | ROUND) != 0 }
     }
 
-    /// Whether a guard that the owner has begun may rely on the standing pin.
+    /// Begins the owner's only guard anew, if it relies on the standing pin, and there is nothing else to do; otherwise does
+    /// nothing.
     #[inline(always)]
+    pub(crate) fn enter_again(&self) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        if word & (GUARDS | PASS | DUE | ROUND) != GUARD || self.standing.load(Ordering::Relaxed) != STANDING
+        {
+            return false;
+        }
+        self.word.store(word.wrapping_add(PIN), Ordering::Relaxed);
+        true
+    }
+
+    /// Begins a guard anew; whether it is the owner's only one, so that this counts.
+    #[cfg(not(resumption_loom))]
+    pub(crate) fn begin_again(&self) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        let sole = word & GUARDS == GUARD;
+        if sole {
+            self.word.store((word & !PASS).wrapping_add(PIN + (word & ROUND)), Ordering::Relaxed);
+        }
+        sole
+    }
+
+    /// Whether a guard that the owner has begun may rely on the standing pin.
+    #[inline]
     pub(crate) fn stands(&self) -> bool {
+        matches!(self.look(), STANDING | ASKED)
+    }
+
+    #[inline(always)]
+    fn look(&self) -> u32 {
         // Between the guard and the look at the claim; pairs with the heavy barrier between the claim and the look for guards.
         light_barrier();
-        // Acquire: pairs with the Release in `release`, so that the owner does not read for the next guards before that.
-        self.standing.load(Ordering::Acquire) == STANDING
+        // Relaxed: a claimant who leaves the pin standing has not touched it.
+        self.standing.load(Ordering::Relaxed)
     }
 
     /// Ends a guard, not always the last begun.
@@ -136,29 +179,38 @@ impl Pins {
     }
 
     /// The owner has let the collector pass the standing pin.
-    #[inline]
     pub(crate) fn count_passed(&self) {
         self.passed.store(self.passed.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        if self.standing.load(Ordering::Relaxed) == ASKED {
+            // Who has claimed it meanwhile asks again, which does no harm.
+            let _ = self.standing.compare_exchange(ASKED, STANDING, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
-    /// Whether the pin stands, though the owner has no guards and has not let the collector pass since this was last asked.
-    pub(crate) fn is_left_standing(&self) -> bool {
-        if self.standing.load(Ordering::Relaxed) != STANDING {
+    /// Claims the standing pin if the owner has not let the collector pass it since this was last called, and has no guards; if
+    /// it has, asks it to. Whether it is claimed: it is [ours](Self::is_ours) only behind a heavy barrier, and has to be
+    /// [released](Self::release).
+    pub(crate) fn claim_if_left(&self) -> bool {
+        if !matches!(self.standing.load(Ordering::Relaxed), STANDING | ASKED) {
             return false;
         }
         let passed = self.passed.load(Ordering::Relaxed);
-        if self.seen.load(Ordering::Relaxed) != passed {
-            self.seen.store(passed, Ordering::Relaxed);
+        if self.seen.swap(passed, Ordering::Relaxed) != passed {
             return false;
         }
-        self.word.load(Ordering::Relaxed) & GUARDS == 0
+        if self.word.load(Ordering::Relaxed) & GUARDS == 0 {
+            return self.claim();
+        }
+        let _ = self.standing.compare_exchange(STANDING, ASKED, Ordering::Relaxed, Ordering::Relaxed);
+        false
     }
 
-    /// Claims the standing pin: `false` if there is none, or somebody else has claimed it. It is [ours](Self::is_ours) only
-    /// behind a heavy barrier, and has to be [released](Self::release).
+    /// Claims the standing pin: `false` if there is none, or somebody else has claimed it.
     pub(crate) fn claim(&self) -> bool {
-        // Acquire: pairs with the Release in `erect`.
-        self.standing.compare_exchange(STANDING, CLAIMED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        [STANDING, ASKED].into_iter().any(|from| {
+            // Acquire: pairs with the Release in `erect` and in `release`.
+            self.standing.compare_exchange(from, CLAIMED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        })
     }
 
     /// Whether a claimed pin is the claimant's to take down. Only behind a heavy barrier after the claim, or for the owner.
@@ -168,8 +220,8 @@ impl Pins {
 
     /// Ends a claim; whether the pin still stands.
     pub(crate) fn release(&self, stands: bool) {
-        // Release: whoever sees it finds the pin as we leave it (partners: the Acquire in `has_fallen`, `stands`, `claim`).
-        self.standing.store(if stands { STANDING } else { FALLEN }, Ordering::Release);
+        // Release: whoever sees it finds the pin as we leave it (partners: the Acquire in `has_fallen` and in `claim`).
+        self.standing.store(if stands { ASKED } else { FALLEN }, Ordering::Release);
     }
 
     /// The owner lets the collector pass with its next guard.
@@ -183,7 +235,6 @@ impl Pins {
     }
 
     /// Whether it has.
-    #[inline]
     pub(crate) fn is_due(&self) -> bool {
         self.word.load(Ordering::Relaxed) & DUE != 0
     }
@@ -191,17 +242,6 @@ impl Pins {
     /// The owner sees to it.
     pub(crate) fn clear_due(&self) {
         self.word.store(self.word.load(Ordering::Relaxed) & !DUE, Ordering::Relaxed);
-    }
-
-    /// The owner has repinned a guard; whether it has no other, so that this counts.
-    #[inline]
-    pub(crate) fn repin(&self) -> bool {
-        let word = self.word.load(Ordering::Relaxed);
-        let sole = word & GUARDS == GUARD;
-        if sole {
-            self.word.store(word.wrapping_add(PIN), Ordering::Relaxed);
-        }
-        sole
     }
 
     /// For how long the owner is known to be under its present pin.

@@ -19,6 +19,19 @@ super::watched! {
     AtomicUsize: usize,
 }
 
+/// Of something that is not atomic: loom complains of two that are not ordered.
+pub(crate) struct Accesses(loom::cell::UnsafeCell<()>);
+
+impl Accesses {
+    pub(crate) fn new() -> Self {
+        Self(loom::cell::UnsafeCell::new(()))
+    }
+
+    pub(crate) fn note(&self) {
+        self.0.with_mut(|_| ());
+    }
+}
+
 #[track_caller]
 pub(crate) fn fence(order: Ordering) {
     let weakened = adjust(order, 0);

@@ -106,6 +106,20 @@ pub enum Rule {
     CloseReleases,
 }
 
+/// Of something that is not atomic. Models check that each is ordered with every other.
+#[cfg(not(resumption_loom))]
+pub(crate) struct Accesses;
+
+#[cfg(not(resumption_loom))]
+impl Accesses {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+
+    #[inline(always)]
+    pub(crate) const fn note(&self) {}
+}
+
 /// A fence where sequentially consistent accesses before and after it do without one: loom takes these for accesses that
 /// acquire and release, and would find interleavings that cannot be.
 #[inline(always)]

@@ -9,6 +9,7 @@ pub mod filter;
 pub mod growth;
 pub mod ledger;
 pub mod reclamation;
+pub mod standing;
 pub mod table;
 pub mod together;
 pub mod wheel;
@@ -23,6 +24,7 @@ pub fn all() -> impl Iterator<Item = Model> {
         growth::MODELS,
         ledger::MODELS,
         reclamation::MODELS,
+        standing::MODELS,
         table::MODELS,
         together::MODELS,
         wheel::MODELS,

@@ -1,0 +1,89 @@
+//! A pin that stands between a thread's guards, and those who take it down.
+
+use crate::run::check;
+use loom::sync::Arc;
+use loom::thread;
+use resumption::model::ModelStanding;
+
+const COLLECTS: bool = true;
+
+fn standing() -> (Arc<ModelStanding>, Arc<ModelStanding>) {
+    let standing = Arc::new(ModelStanding::new());
+    (Arc::clone(&standing), standing)
+}
+
+/// Has the owner do this while somebody takes the session, takes the pin down and collects.
+fn taken_meanwhile(owner: impl FnOnce(&ModelStanding) + Send + 'static) {
+    let (other, standing) = standing();
+    let owner = thread::spawn(move || owner(&other));
+    let participant = standing.participant();
+    check(standing.take(&participant), "one take finds it");
+    drop(participant);
+    owner.join().unwrap();
+    check(standing.is_all_freed(), "never freed");
+}
+
+models! {
+    /// A borrow under the standing pin against who takes the session, and the pin down.
+    fn standing_pin_meets_take_down() {
+        taken_meanwhile(|standing| {
+            let own = standing.participant();
+            check(standing.read(&own) != Some(false), "freed while borrowed");
+        });
+    }
+
+    /// The owner lets the collector pass while somebody takes the pin down.
+    fn passing_meets_take_down() {
+        taken_meanwhile(|standing| {
+            let own = standing.participant();
+            check(standing.pass_and_read(&own) != Some(false), "freed while borrowed");
+        });
+    }
+
+    /// The owner reads and has its pin stand again while somebody takes it down.
+    fn erecting_meets_take_down() {
+        let (other, standing) = standing();
+        let owner = thread::spawn(move || other.erect_again());
+        standing.take_down();
+        standing.take_down();
+        owner.join().unwrap();
+        standing.take(&standing.participant());
+        check(standing.is_all_freed(), "never freed");
+    }
+
+    /// The owner lets the collector pass, and then begins a guard, perhaps in vain, while somebody takes the pin down.
+    fn a_guard_in_vain_meets_take_down() {
+        let (other, standing) = standing();
+        let owner = thread::spawn(move || {
+            other.pass();
+            other.enter();
+        });
+        standing.take_down();
+        standing.take_down();
+        owner.join().unwrap();
+        standing.take(&standing.participant());
+        check(standing.is_all_freed(), "never freed");
+    }
+
+    /// Two take the pin down, and the owner reads.
+    fn two_take_down() {
+        let (one, standing) = standing();
+        let other = Arc::clone(&standing);
+        let one = thread::spawn(move || one.take_down());
+        let other = thread::spawn(move || other.take_down());
+        let own = standing.participant();
+        check(standing.read(&own) == Some(true), "it is there");
+        drop(own);
+        one.join().unwrap();
+        other.join().unwrap();
+        standing.take(&standing.participant());
+        check(standing.is_all_freed(), "never freed");
+    }
+}
+
+twins! {
+    a_guard_without_a_barrier: StandingFence breaks standing_pin_meets_take_down;
+    a_pin_that_is_taken_down_unlooked: StandingLooks breaks standing_pin_meets_take_down;
+    a_pin_that_is_taken_down_as_the_collector_passes: StandingLooks breaks passing_meets_take_down;
+    a_passing_without_a_barrier: StandingFence breaks passing_meets_take_down;
+}
