@@ -233,7 +233,11 @@ fn a_guard_may_outlive_its_threads_participant() {
         thread::spawn(move || {
             // Made before the participant, and so destroyed after it.
             LATE.set(Some(Late { guard: None, context, live, both }));
-            let guard = pin();
+            // The last of many: a pin stands, and this guard relies on it.
+            let guard = (0..1_000).fold(pin(), |guard, _| {
+                drop(guard);
+                pin()
+            });
             LATE.with_borrow_mut(|late| late.as_mut().expect("set").guard = Some(guard));
         })
     };
