@@ -73,7 +73,7 @@ fn models_of(file: &str) -> Vec<Model> {
         }
         "wheel" => &[models::wheel::MODELS, models::together::MODELS],
         "epoch" => &[models::ledger::MODELS, models::connection::MODELS, models::reclamation::MODELS],
-        "ledger" => &[models::ledger::MODELS],
+        "ledger" => &[models::ledger::MODELS, models::standing::MODELS],
         _ => &[models::capacity::MODELS, models::together::MODELS, models::context::MODELS],
     };
     parts.concat()

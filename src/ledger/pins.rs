@@ -155,8 +155,9 @@ impl Pins {
     /// Ends a guard, not always the last begun.
     #[inline(always)]
     pub(crate) fn end(&self) {
+        let word = self.word.load(Ordering::Relaxed);
         // Release: pairs with the Acquire in `has_no_guards`.
-        self.word.store(self.word.load(Ordering::Relaxed).wrapping_sub(GUARD), Ordering::Release);
+        self.word.store(word.wrapping_sub(GUARD), Ordering::Release);
     }
 
     /// Whether the owner has no guards, as far as can be seen. Of an owner that is no more, or behind the heavy barrier
@@ -174,8 +175,8 @@ impl Pins {
 
     /// The owner has made a pin that stands from now on.
     pub(crate) fn erect(&self) {
-        // Release: publishes the pin to who claims it (partner: the Acquire in `claim`).
-        self.standing.store(STANDING, Ordering::Release);
+        // Relaxed: who claims it looks for guards before touching it, and sees the one that this is done under until it ends.
+        self.standing.store(STANDING, Ordering::Relaxed);
     }
 
     /// The owner has let the collector pass the standing pin.
@@ -208,8 +209,8 @@ impl Pins {
     /// Claims the standing pin: `false` if there is none, or somebody else has claimed it.
     pub(crate) fn claim(&self) -> bool {
         [STANDING, ASKED].into_iter().any(|from| {
-            // Acquire: pairs with the Release in `erect` and in `release`.
-            self.standing.compare_exchange(from, CLAIMED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            // Relaxed: as in `erect`.
+            self.standing.compare_exchange(from, CLAIMED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         })
     }
 
@@ -220,7 +221,7 @@ impl Pins {
 
     /// Ends a claim; whether the pin still stands.
     pub(crate) fn release(&self, stands: bool) {
-        // Release: whoever sees it finds the pin as we leave it (partners: the Acquire in `has_fallen` and in `claim`).
+        // Release: the owner finds the pin as we leave it (partner: the Acquire in `has_fallen`).
         self.standing.store(if stands { ASKED } else { FALLEN }, Ordering::Release);
     }
 

@@ -54,13 +54,14 @@ models! {
     /// The owner lets the collector pass, and then begins a guard, perhaps in vain, while somebody takes the pin down.
     fn a_guard_in_vain_meets_take_down() {
         let (other, standing) = standing();
-        let owner = thread::spawn(move || {
-            other.pass();
-            other.enter();
+        let taker = thread::spawn(move || {
+            // The first may only note that the owner has let the collector pass.
+            other.take_down();
+            other.take_down();
         });
-        standing.take_down();
-        standing.take_down();
-        owner.join().unwrap();
+        standing.pass();
+        standing.enter();
+        taker.join().unwrap();
         standing.take(&standing.participant());
         check(standing.is_all_freed(), "never freed");
     }
