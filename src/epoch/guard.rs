@@ -50,8 +50,9 @@ thread_local! {
 /// Keeps what is borrowed from the cache readable. Made by [`pin`](crate::pin) or
 /// [`SessionContext::pin`](crate::SessionContext::pin).
 ///
-/// While a guard lives, nothing that was reachable when it was made is freed, in this thread or any other: hold it for
-/// a batch of lookups, not for a connection. It is not `Send`, so it cannot live across an `.await` of a task that
+/// While a guard lives, nothing that was reachable when it was made is freed, in this thread or any other, nor some of what
+/// had been removed shortly before (during up to 128 guards of the same thread): hold it for a batch of lookups, not for a
+/// connection. It is not `Send`, so it cannot live across an `.await` of a task that
 /// moves between threads, and every borrow ends before [`repin`](Self::repin) or the end of the guard.
 ///
 /// A borrow cannot outlive its guard:
