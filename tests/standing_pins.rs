@@ -99,6 +99,37 @@ fn a_sleeper_holds_nothing_back_from_who_looks_up() {
     });
 }
 
+/// Threads beyond the 64 that have a page only look up, and all that have one sleep.
+#[test]
+fn sleepers_hold_nothing_back_from_who_has_no_page() {
+    let _alone = alone();
+    let (alive, context) = (Arc::new(Live::default()), &SessionContext::new());
+    let (ready, done) = (Barrier::new(81), Barrier::new(81));
+    thread::scope(|scope| {
+        for _ in 0..80 {
+            scope.spawn(|| {
+                pin_often();
+                ready.wait();
+                done.wait();
+            });
+        }
+        ready.wait();
+        let alive = &alive;
+        let guard = pin();
+        let took = scope.spawn(move || add_and_take(context, alive, 20_000)).join();
+        drop(guard);
+        let looks_up = move || {
+            (0..1_000_000).any(|n| {
+                assert!(context.lookup(&key(n), NOBODY, &context.pin()).is_none());
+                live(alive) < 1_000
+            })
+        };
+        let freed = took.and_then(|()| scope.spawn(looks_up).join());
+        done.wait();
+        assert!(freed.expect("no panic"), "{} of 20,000 are left", live(alive));
+    });
+}
+
 /// Lets another thread take one step each time that both meet, so that what is `under` a guard stays there.
 fn in_step(steps: usize, mut step: impl FnMut(&dyn Fn()) + Send, mut under: impl FnMut(usize)) {
     let (begin, end) = (Barrier::new(2), Barrier::new(2));

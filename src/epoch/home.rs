@@ -19,7 +19,7 @@ use crate::sync::{AtomicU32, Ordering};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::mem;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// Entries and loans that go together.
 pub(super) struct Batch {
@@ -106,9 +106,16 @@ impl Home {
         self.away.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether the collector has more than it would have if every thread let it pass now and then.
+    /// Whether the collector has some.
+    pub(super) fn has_sent(&self) -> bool {
+        self.away.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether the collector has more than it would have if every thread let it pass now and then. The threads without a page
+    /// send single sessions.
     pub(super) fn is_held_up(&self) -> bool {
-        self.away.load(Ordering::Relaxed) > AWAY
+        let most = if ptr::eq(self, &raw const *HOMES[ledger::PAGES]) { 64 * AWAY } else { AWAY };
+        self.away.load(Ordering::Relaxed) > most
     }
 
     /// Puts a batch where it is to be freed.

@@ -209,11 +209,20 @@ impl ModelParticipant {
         Guard::of(ModelPin(Some(self.0.pin())))
     }
 
+    pub(super) fn collector_guard(&self) -> crossbeam_epoch::Guard {
+        self.0.pin()
+    }
+
     /// As [`idle`](super::idle).
     pub fn collect(&self) {
         for _ in 0..3 {
-            self.0.pin().flush();
+            self.collect_once();
         }
+    }
+
+    /// One step of it.
+    pub fn collect_once(&self) {
+        self.0.pin().flush();
     }
 }
 

@@ -1,7 +1,7 @@
 //! A model of a pin that stands between guards.
 
 use super::model::{ModelParticipant, ModelPlace};
-use super::standing::{StandingPin, take_down};
+use super::standing::{self, StandingPin, take_down};
 use crate::ledger::Pins;
 use std::iter;
 
@@ -30,36 +30,62 @@ impl ModelStanding {
     /// [`ModelPlace::read`].
     pub fn read(&self, own: &ModelParticipant) -> Option<bool> {
         if !self.pins.enter() {
-            return self.place.read(own);
+            return self.pass_and_read(own);
         }
-        let read = self.place.read_under(None);
+        let read = self.read_now();
         self.pins.end();
         read
     }
 
-    /// The owner lets the collector pass, and then borrows what is there.
+    /// The same, and the collector passes first.
     pub fn pass_and_read(&self, own: &ModelParticipant) -> Option<bool> {
         let begun = self.pins.begin();
-        if begun.first && self.pins.stands() {
-            // SAFETY: the guard is the only one, and nothing is borrowed under it yet.
-            unsafe { self.standing.pass() };
-            self.pins.count_passed();
-            let read = self.place.read_under(None);
-            self.pins.end();
-            return read;
-        }
+        let holds = standing::holds(begun, &self.pins, &self.standing);
+        let read = if holds { self.read_now() } else { self.place.read(own) };
         self.pins.end();
-        self.place.read(own)
+        read
+    }
+
+    /// The same under a guard that relies on a pin of its own if the standing one is claimed; the collector passes both.
+    pub fn pass_both_and_read(&self, own: &ModelParticipant) -> Option<bool> {
+        let begun = self.pins.begin();
+        let holds = standing::holds(begun, &self.pins, &self.standing);
+        let mut own = (!holds).then(|| own.collector_guard());
+        if let Some(own) = &mut own {
+            // SAFETY: the guard is the only one, and nothing is borrowed under it yet.
+            unsafe { standing::pass_own(own, &self.pins, &self.standing, true) };
+        }
+        let read = self.read_now();
+        self.pins.end();
+        read
+    }
+
+    /// The owner begins a guard; whether it may rely on the standing pin.
+    pub fn begin(&self) -> bool {
+        self.pins.begin();
+        self.pins.stands()
+    }
+
+    /// The owner lets the collector pass, under a guard that relies on the standing pin.
+    pub fn pass_now(&self) {
+        // SAFETY: the guard is the only one, and nothing is borrowed under it yet.
+        unsafe { self.standing.pass(&self.pins) };
+    }
+
+    /// The owner borrows what is there under a guard that it has begun.
+    pub fn read_now(&self) -> Option<bool> {
+        self.place.read_under(None)
+    }
+
+    /// The owner ends a guard.
+    pub fn end(&self) {
+        self.pins.end();
     }
 
     /// The owner lets the collector pass.
     pub fn pass(&self) {
         let begun = self.pins.begin();
-        if begun.first && self.pins.stands() {
-            // SAFETY: the guard is the only one, and nothing is borrowed under it yet.
-            unsafe { self.standing.pass() };
-            self.pins.count_passed();
-        }
+        standing::holds(begun, &self.pins, &self.standing);
         self.pins.end();
     }
 
@@ -87,6 +113,11 @@ impl ModelStanding {
         self.take_down();
         participant.collect();
         taken
+    }
+
+    /// Takes the session, and nothing else. Whether it was there.
+    pub fn take_only(&self, participant: &ModelParticipant) -> bool {
+        self.place.take(participant)
     }
 
     /// Takes the standing pin down, if its owner has no guard.

@@ -12,7 +12,7 @@ use super::pin::Pin;
 #[cfg(not(resumption_loom))]
 use super::standing::{self, StandingPin};
 #[cfg(not(resumption_loom))]
-use crate::ledger::{self, Begun, Pins};
+use crate::ledger::{self, Begun, Pins, ROUND};
 #[cfg(not(resumption_loom))]
 use crate::sync::has_heavy_barrier;
 use crate::thread_index::ThreadIndex;
@@ -33,20 +33,20 @@ struct Participant {
     index: ManuallyDrop<ThreadIndex>,
     #[cfg(not(resumption_loom))]
     pins: &'static Pins,
+    // Guards, counted in rounds if the thread has a page.
     #[cfg(not(resumption_loom))]
-    rounds: Cell<u32>,
+    made: Cell<u32>,
 }
 
-/// After so many rounds of its guards a thread lets the collector collect, which passes every thread's epoch through all
-/// processors' caches.
+/// After so many guards a thread lets the collector collect, which passes every thread's epoch through all processors' caches.
 #[cfg(not(resumption_loom))]
-const COLLECT: u32 = 8;
+const COLLECT: u32 = 8 * ROUND;
 
 /// After so many it looks whether others hold up the collector.
 #[cfg(not(resumption_loom))]
-const LOOK: u32 = 16;
+const LOOK: u32 = 16 * ROUND;
 
-/// Of threads without a page.
+/// Of threads without a page, and of those whose pin does not stand.
 #[cfg(not(resumption_loom))]
 static CLOSED: Pins = Pins::closed();
 
@@ -62,7 +62,7 @@ impl Participant {
             #[cfg(not(resumption_loom))]
             pins: ledger::page(index.get()).map_or(&CLOSED, |page| &page.pins),
             #[cfg(not(resumption_loom))]
-            rounds: Cell::new(0),
+            made: Cell::new(0),
             index: ManuallyDrop::new(index),
         }
     }
@@ -85,52 +85,67 @@ impl Participant {
         let Some(standing) = standing::of(self.index.get()) else {
             let guard = self.guard(Pin::own(self.handle.pin()));
             guard.free_without_page();
+            self.let_collect(1);
             return guard;
         };
+        if !has_heavy_barrier() && self.pins.is_standing() {
+            // It is forbidden by now, so nobody else can take the pin down.
+            standing::take_down_own(self.pins, standing);
+        }
         let begun = self.pins.begin();
         let guard = self.guard(self.pin_of(begun, standing));
         if begun.due {
             guard.free_due();
         }
-        if begun.pass {
-            self.let_collect();
+        if begun.round {
+            self.let_collect(ROUND);
         }
         guard
     }
 
     /// What holds a guard that was begun.
     fn pin_of(&self, begun: Begun, standing: &StandingPin) -> Pin {
-        if self.pins.stands() {
-            if begun.first {
-                // SAFETY: the guard that was begun is the only one, and nobody has it yet.
-                unsafe { standing.pass() };
-                self.pins.count_passed();
-            }
-            return Pin::standing(self.pins);
-        }
-        if begun.pass && self.pins.has_fallen() && has_heavy_barrier() {
+        let unless_it_panics = EndsGuard(self.pins);
+        let mut holds = standing::holds(begun, self.pins, standing);
+        if !holds && begun.round && self.pins.has_fallen() && has_heavy_barrier() {
             // SAFETY: we are the owner, and it has fallen.
             unsafe { standing.erect(&COLLECTOR) };
             self.pins.erect();
-            return Pin::standing(self.pins);
+            holds = true;
         }
-        let unless_it_panics = EndsGuard(self.pins);
-        let pin = Pin::own(self.handle.pin());
+        // While none stands it is not worth a look.
+        HERE.with(|here| here.pins.set(if holds { self.pins } else { &CLOSED }));
+        let pin = if holds { Pin::standing(self.pins) } else { Pin::own(self.handle.pin()) };
         mem::forget(unless_it_panics);
         pin
     }
 
-    /// Lets the collector do some of what there is to do, since it does so by itself only when it pins; and at times sees to
-    /// those who hold it up.
-    fn let_collect(&self) {
-        let rounds = self.rounds.get().wrapping_add(1);
-        self.rounds.set(rounds);
-        if rounds.is_multiple_of(COLLECT) {
+    /// After so many more guards: lets the collector do some of what there is to do at times, since it does so by itself only
+    /// when it pins; and sees to those who hold it up.
+    fn let_collect(&self, guards: u32) {
+        let made = self.made.get().wrapping_add(guards);
+        self.made.set(made);
+        if guards > 1 && made.is_multiple_of(COLLECT) {
             self.handle.pin().flush();
         }
-        if rounds.is_multiple_of(LOOK) {
+        if made.is_multiple_of(LOOK) {
             standing::take_down_idle();
         }
+    }
+}
+
+#[cfg(not(resumption_loom))]
+impl Participant {
+    /// For a thread that ends.
+    fn last_guard(&self) -> Guard {
+        if standing::of(self.index.get()).is_none() {
+            return Guard::new(Pin::own(self.handle.pin()), self.index.get());
+        }
+        self.pins.begin();
+        let unless_it_panics = EndsGuard(self.pins);
+        let guard = Guard::new(Pin::own(self.handle.pin()), self.index.get());
+        mem::forget(unless_it_panics);
+        guard
     }
 }
 
@@ -153,10 +168,9 @@ impl Drop for Participant {
             HERE.with(Here::leave);
             if let Some(standing) = standing::of(self.index.get()) {
                 standing::take_down_own(self.pins, standing);
-                let _begun = self.pins.begin();
             }
             // A panic would end the process here.
-            quietly(|| Guard::new(Pin::own(self.handle.pin()), self.index.get()).flush());
+            quietly(|| self.last_guard().flush());
         }
         let is_pinned = self.handle.is_pinned();
         #[cfg(not(resumption_loom))]
@@ -217,7 +231,6 @@ impl Here {
     }
 
     fn come(&self, participant: &Participant) {
-        self.pins.set(participant.pins);
         self.thread.set(participant.index.get());
         self.participant.set(participant);
     }
@@ -327,15 +340,23 @@ pub(crate) fn pin_to_drop() -> Guard {
 /// Gives back what the current thread has retired, as far as other threads' guards allow.
 ///
 /// For event loops to call before they sleep: an idle thread would otherwise keep the last sessions it removed, wiped
-/// only when some thread next collects. Never blocks; does nothing useful while the current thread holds a guard. Frees
+/// only when some thread next collects. Takes no lock; does nothing useful while the current thread holds a guard. Frees
 /// some 65,000 sessions a call, so who has removed a million calls it again. In a payload's destructor
-/// it does nothing but ask whoever runs that to do the same.
+/// it does nothing but ask whoever runs that to do the same. May have the kernel interrupt the process's running threads
+/// (`membarrier(2)`, some microseconds), if one of them sleeps that has made many guards.
 pub fn idle() {
     free_up_to(1 << 16);
 }
 
 /// As [`idle`], of another number of sessions.
 pub(crate) fn free_up_to(most: usize) {
-    // The epoch moves at most once per collection and has to move twice before what was just retired may go.
-    home::free_up_to(most, 4, || pin().flush());
+    let step = || pin().flush();
+    // The epoch moves at most once per collection and has to move twice before what was just retired may go; a sleeper's pin
+    // is taken down by the second.
+    home::free_up_to(most, 4, step);
+    #[cfg(not(resumption_loom))]
+    if home::of(HERE.with(|here| here.thread.get() & INDEX)).has_sent() {
+        // Others have been asked to let it pass, and may have needed a moment.
+        home::free_up_to(most, 4, step);
+    }
 }

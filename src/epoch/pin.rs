@@ -58,14 +58,17 @@ impl Pin {
     ///
     /// Nothing is borrowed under that guard, and `sole` is true only if it is the only one.
     pub(super) unsafe fn pass(&mut self, sole: bool, thread: usize) {
-        let Some(pins) = self.standing else {
-            // SAFETY: as in `with_own`.
-            return unsafe { self.own.assume_init_mut() }.repin();
-        };
-        if let Some(standing) = standing::of(thread).filter(|_| sole) {
-            // SAFETY: the guard is the thread's only one, relies on this pin, and by the caller nothing is borrowed.
-            unsafe { standing.pass() };
-            pins.count_passed();
+        let both = ledger::page(thread).map(|page| &page.pins).zip(standing::of(thread));
+        match (self.standing, both) {
+            // SAFETY: there is one of its own, since none is standing; the rest by the caller.
+            (None, Some((pins, standing))) => unsafe {
+                standing::pass_own(self.own.assume_init_mut(), pins, standing, sole);
+            },
+            // SAFETY: as above.
+            (None, None) => unsafe { self.own.assume_init_mut() }.repin(),
+            // SAFETY: the guard is the only one and relies on this pin; by the caller nothing is borrowed.
+            (Some(_), Some((pins, standing))) if sole => unsafe { standing.pass(pins) },
+            (Some(_), _) => {}
         }
     }
 

@@ -1,9 +1,9 @@
 //! Pins that stand between the guards of a thread.
 
-use crate::ledger::Pins;
 #[cfg(not(resumption_loom))]
 use crate::ledger::{self, PAGES};
-use crate::sync::{Accesses, heavy_barrier};
+use crate::ledger::{Begun, Pins};
+use crate::sync::{Accesses, Rule, fence_between_loads, heavy_barrier, is_broken};
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 #[cfg(not(resumption_loom))]
 use crossbeam_utils::CachePadded;
@@ -74,14 +74,19 @@ impl StandingPin {
     ///
     /// # Safety
     ///
-    /// Only for the owner, under a guard that relies on this pin, without another such and without a borrow.
-    #[inline]
-    pub(super) unsafe fn pass(&self) {
-        // SAFETY: a pin with a guard that relies on it is never taken down, so the owner is alone.
+    /// Only for the owner of both, under its only guard, and without a borrow. The pin [stands](Pins::stands), as the owner has seen under that
+    /// guard.
+    pub(super) unsafe fn pass(&self, pins: &Pins) {
+        // SAFETY: a pin that its owner sees standing under a guard is not taken down before that ends, so the owner is alone.
         let place = unsafe { &mut *self.place() };
         if let Some(pin) = &mut place.pin {
             pin.repin();
         }
+        if !is_broken(Rule::PassFence) {
+            // What is read from here on is read after the epoch was, which the collector leaves to the processor.
+            fence_between_loads();
+        }
+        pins.count_passed();
     }
 
     /// Unpins.
@@ -93,6 +98,30 @@ impl StandingPin {
         // SAFETY: nobody else claims what is claimed, and the owner uses it only under a guard that relies on it.
         let place = unsafe { &mut *self.place() };
         place.pin = None;
+    }
+}
+
+/// Whether the standing pin holds a guard that its owner has begun; if that is the only one, the collector passes first.
+pub(super) fn holds(begun: Begun, pins: &Pins, standing: &StandingPin) -> bool {
+    let holds = pins.stands();
+    if holds && begun.first {
+        // SAFETY: the guard that was begun is the only one, and nobody has it yet.
+        unsafe { standing.pass(pins) };
+    }
+    holds
+}
+
+/// Lets the collector pass both what holds a guard and the pin that stands beside it, since somebody had claimed that when the
+/// guard was begun.
+///
+/// # Safety
+///
+/// For the owner of all; nothing is borrowed under the guard, and `sole` is true only if it is its only one.
+pub(super) unsafe fn pass_own(own: &mut Guard, pins: &Pins, standing: &StandingPin, sole: bool) {
+    own.repin();
+    if sole && pins.stands() {
+        // SAFETY: by the caller.
+        unsafe { standing.pass(pins) };
     }
 }
 
@@ -135,5 +164,84 @@ pub(super) fn take_down_own(pins: &Pins, standing: &StandingPin) {
             unsafe { standing.take_down() };
         }
         pins.release(!ours);
+    }
+}
+
+#[cfg(all(test, not(resumption_loom)))]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    /// A thread that has one pin standing.
+    fn owner(collector: &Collector) -> (Pins, StandingPin) {
+        let (pins, standing) = (Pins::new(), StandingPin::new());
+        pins.begin();
+        // SAFETY: this is the owner, and none stands yet.
+        unsafe { standing.erect(collector) };
+        pins.erect();
+        pins.end();
+        (pins, standing)
+    }
+
+    /// Retires something, and lets the collector go on; whether it was freed meanwhile.
+    fn is_freed(collector: &Collector, mut meanwhile: impl FnMut()) -> bool {
+        let (other, freed) = (collector.register(), Rc::new(Cell::new(false)));
+        let free = Rc::clone(&freed);
+        // SAFETY: this thread alone collects, so what is freed stays on it.
+        unsafe { other.pin().defer_unchecked(move || free.set(true)) };
+        for _ in 0..8 {
+            other.pin().flush();
+            meanwhile();
+        }
+        freed.get()
+    }
+
+    #[test]
+    fn a_pin_that_is_not_taken_down_holds_up_the_collector() {
+        let collector = Collector::new();
+        let (pins, standing) = owner(&collector);
+        assert!(!is_freed(&collector, || {}));
+        take_down_own(&pins, &standing);
+        assert!(pins.has_fallen());
+        assert!(is_freed(&collector, || {}));
+    }
+
+    #[test]
+    fn a_pin_is_taken_down_at_the_second_look_if_its_owner_has_no_guard() {
+        let collector = Collector::new();
+        let (pins, standing) = owner(&collector);
+        let begun = pins.begin();
+        assert!(holds(begun, &pins, &standing));
+        for _ in 0..3 {
+            take_down(std::iter::once((&pins, &standing)));
+        }
+        assert!(!pins.has_fallen() && !pins.enter_again(), "it is asked to let the collector pass");
+        // SAFETY: the guard is the only one.
+        unsafe { standing.pass(&pins) };
+        assert!(pins.enter_again());
+        pins.end();
+        take_down(std::iter::once((&pins, &standing)));
+        assert!(!pins.has_fallen(), "it has let the collector pass since the last look");
+        take_down(std::iter::once((&pins, &standing)));
+        assert!(pins.has_fallen());
+    }
+
+    /// One that was begun while somebody had claimed the standing pin, and that lives on.
+    #[test]
+    fn a_guard_with_a_pin_of_its_own_lets_the_collector_pass_the_standing_one_too() {
+        let collector = Collector::new();
+        let (pins, standing) = owner(&collector);
+        assert!(pins.claim());
+        let begun = pins.begin();
+        assert!(!holds(begun, &pins, &standing));
+        let handle = collector.register();
+        let mut own = handle.pin();
+        assert!(!pins.is_ours());
+        pins.release(true);
+        // SAFETY: nothing is borrowed, and this is the owner's only guard.
+        assert!(is_freed(&collector, || unsafe { pass_own(&mut own, &pins, &standing, true) }));
+        // SAFETY: as above, though not said to be.
+        assert!(!is_freed(&collector, || unsafe { pass_own(&mut own, &pins, &standing, false) }));
     }
 }

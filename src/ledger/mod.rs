@@ -17,13 +17,14 @@ use std::time::Duration;
 pub(crate) use page::{
     Lent, PAGES, Page, count_freed, count_retired, page, pages, reclamation, time_to_collect,
 };
-#[cfg(not(resumption_loom))]
-pub(crate) use pins::Begun;
-pub(crate) use pins::Pins;
+pub(crate) use pins::{Begun, Pins};
 #[cfg(resumption_loom)]
 pub use stash::ModelStash;
 #[cfg(not(resumption_loom))]
 pub(crate) use stash::{Retired, Stash};
+
+/// After so many guards, a power of two, a thread sees to more than the guard.
+pub(crate) const ROUND: u32 = 128;
 
 /// What waits to be freed, and since when somebody keeps it waiting. Counted for the process: guards are good for every
 /// context, and so hold back every context's sessions.

@@ -8,6 +8,7 @@
 //! those who free, once a sleeping thread, and not by every lookup.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering, Rule, is_broken, light_barrier};
+use std::process;
 
 /// What is known of one thread's guards. Written by the thread, but for the states of a claim.
 pub(crate) struct Pins {
@@ -31,8 +32,8 @@ const PASS: u64 = 1 << 30;
 /// Some were retired, or something was put away, since the owner last saw to that.
 const DUE: u64 = 1 << 31;
 const PIN: u64 = 1 << 32;
-/// The owner has been under guards 128 times since it was last reset.
-const ROUND: u64 = PIN << 7;
+/// The owner has been under guards so often since it was last reset.
+const ROUND: u64 = PIN * super::ROUND as u64;
 
 /// No pin stands: the owner pins for each guard.
 const FALLEN: u32 = 0;
@@ -50,8 +51,8 @@ pub(crate) struct Begun {
     pub(crate) first: bool,
     /// And it is time to see to what it has retired.
     pub(crate) due: bool,
-    /// And the collector is to pass.
-    pub(crate) pass: bool,
+    /// And it has been under guards so often that a pin should stand, and the collector be let do something.
+    pub(crate) round: bool,
 }
 
 /// loom's atomics are not made by constant functions.
@@ -102,16 +103,20 @@ impl Pins {
     }
 
     /// Begins a guard.
+    ///
+    /// Aborts the process with 500 million guards, most of them forgotten: of more it could not be said that there are any.
     pub(crate) fn begin(&self) -> Begun {
         let word = self.word.load(Ordering::Relaxed);
-        let first = word & GUARDS == 0;
-        if !first {
+        if word & GUARDS != 0 {
+            if word & GUARDS > GUARDS / 2 {
+                process::abort();
+            }
             self.word.store(word.wrapping_add(GUARD), Ordering::Relaxed);
-            return Begun { first, due: false, pass: false };
+            return Begun { first: false, due: false, round: false };
         }
         // A second `ROUND` carries the first into the number.
         self.word.store((word & !PASS).wrapping_add(PIN + GUARD + (word & ROUND)), Ordering::Relaxed);
-        Begun { first, due: word & DUE != 0, pass: word & (PASS | ROUND) != 0 }
+        Begun { first: true, due: word & DUE != 0, round: word & ROUND != 0 }
     }
 
     /// Begins the owner's only guard anew, if it relies on the standing pin, and there is nothing else to do; otherwise does
@@ -188,22 +193,25 @@ impl Pins {
         }
     }
 
-    /// Claims the standing pin if the owner has not let the collector pass it since this was last called, and has no guards; if
-    /// it has, asks it to. Whether it is claimed: it is [ours](Self::is_ours) only behind a heavy barrier, and has to be
-    /// [released](Self::release).
+    /// Asks the owner to let the collector pass the standing pin, if it has guards; or claims it, if it has none and has not let
+    /// the collector pass since this was last called. Whether it is claimed: it is [ours](Self::is_ours) only behind a heavy
+    /// barrier, and has to be [released](Self::release).
     pub(crate) fn claim_if_left(&self) -> bool {
-        if !matches!(self.standing.load(Ordering::Relaxed), STANDING | ASKED) {
+        if !self.is_standing() {
             return false;
         }
         let passed = self.passed.load(Ordering::Relaxed);
-        if self.seen.swap(passed, Ordering::Relaxed) != passed {
-            return false;
-        }
+        let is_left = self.seen.swap(passed, Ordering::Relaxed) == passed;
         if self.word.load(Ordering::Relaxed) & GUARDS == 0 {
-            return self.claim();
+            return is_left && self.claim();
         }
         let _ = self.standing.compare_exchange(STANDING, ASKED, Ordering::Relaxed, Ordering::Relaxed);
         false
+    }
+
+    /// Whether a pin stands that nobody has claimed.
+    pub(crate) fn is_standing(&self) -> bool {
+        matches!(self.standing.load(Ordering::Relaxed), STANDING | ASKED)
     }
 
     /// Claims the standing pin: `false` if there is none, or somebody else has claimed it.
@@ -257,5 +265,91 @@ impl Pins {
             return 0;
         }
         now.saturating_sub(self.noticed_at.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(all(test, not(resumption_loom)))]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_guard_that_outlives_an_older_one_counts_from_when_it_was_noticed() {
+        let pins = Pins::new();
+        pins.begin();
+        pins.begin();
+        assert_eq!(pins.held_for(10), 0);
+        pins.end();
+        assert_eq!(pins.held_for(15), 5);
+        assert!(pins.begin_again());
+        assert_eq!(pins.held_for(17), 0);
+        assert_eq!(pins.held_for(18), 1);
+        pins.begin();
+        assert!(!pins.begin_again());
+        assert_eq!(pins.held_for(19), 2, "the older guard still stands");
+        pins.end();
+        pins.end();
+        assert_eq!(pins.held_for(20), 0);
+        pins.begin();
+        assert_eq!(pins.held_for(30), 0, "another pin");
+    }
+
+    #[test]
+    fn a_round_is_over_after_so_many_guards() {
+        let pins = Pins::new();
+        for n in 1..=3 * super::super::ROUND {
+            assert!(!pins.enter(), "none stands");
+            let begun = pins.begin();
+            assert!(begun.first && !begun.due);
+            assert_eq!(begun.round, n > 1 && n % super::super::ROUND == 1, "guard {n}");
+            let nested = pins.begin();
+            assert!(!nested.first && !nested.round);
+            pins.end();
+            pins.end();
+        }
+    }
+
+    #[test]
+    fn who_relies_on_the_standing_pin_looks_again_when_there_is_something_to_see_to() {
+        let pins = Pins::new();
+        pins.erect();
+        assert!(pins.enter());
+        assert!(!pins.enter(), "a guard that is not the only one");
+        assert!(pins.enter_again());
+        for set in [Pins::set_due, Pins::pass_soon] {
+            set(&pins);
+            assert!(!pins.enter_again());
+            pins.end();
+            assert!(!pins.enter());
+            pins.clear_due();
+            pins.begin();
+            assert!(pins.enter_again());
+        }
+        pins.end();
+        assert!(pins.claim() && !pins.enter() && pins.has_no_guards());
+        pins.release(true);
+        assert!(!pins.enter() && pins.stands(), "it is asked to let the collector pass");
+        pins.count_passed();
+        assert!(pins.enter());
+    }
+
+    #[test]
+    fn a_guard_too_many_ends_the_process() {
+        let tests = std::env::current_exe().expect("this program");
+        let this = [
+            "--exact",
+            "--ignored",
+            "ledger::pins::tests::half_as_many_guards_as_can_be_counted_and_one_more",
+        ];
+        let run = Command::new(tests).args(this).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        assert!(!run.expect("it runs").success());
+    }
+
+    #[test]
+    #[ignore = "ends the process: `a_guard_too_many_ends_the_process` runs it"]
+    fn half_as_many_guards_as_can_be_counted_and_one_more() {
+        let pins = Pins { word: AtomicU64::new(GUARDS / 2), ..Pins::new() };
+        pins.begin();
+        pins.begin();
     }
 }

@@ -20,22 +20,22 @@ pub(crate) fn heavy_barrier() -> bool {
     super::fence(super::Ordering::SeqCst); // pairs with `light_barrier`
     #[cfg(resumption_loom)]
     return true;
-    #[cfg(all(target_os = "linux", not(resumption_loom)))]
+    #[cfg(all(target_os = "linux", not(any(resumption_loom, miri))))]
     return kernel::barrier();
-    #[cfg(not(any(target_os = "linux", resumption_loom)))]
+    #[cfg(not(any(all(target_os = "linux", not(miri)), resumption_loom)))]
     false
 }
 
 /// Whether there is a heavy barrier. Asks the kernel the first time.
 #[cfg(not(resumption_loom))]
 pub(crate) fn has_heavy_barrier() -> bool {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     return kernel::is_permitted();
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(miri))))]
     false
 }
 
-#[cfg(all(target_os = "linux", not(resumption_loom)))]
+#[cfg(all(target_os = "linux", not(any(resumption_loom, miri))))]
 mod kernel {
     use rustix::thread::{MembarrierCommand, membarrier};
     use std::sync::LazyLock;

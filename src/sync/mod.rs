@@ -66,6 +66,8 @@ pub enum Rule {
     CopyRaises,
     /// A barrier lies between the beginning of a guard and the look whether the standing pin is claimed.
     StandingFence,
+    /// What a guard reads after the collector has passed the standing pin is read after the epoch was.
+    PassFence,
     /// Who has claimed a standing pin looks whether its owner has guards.
     StandingLooks,
     /// An entry is freed after its grace period, not at once.

@@ -40,6 +40,40 @@ models! {
         });
     }
 
+    /// The owner begins a guard while its pin is claimed, and lets the collector pass both.
+    fn passing_both_meets_take_down() {
+        taken_meanwhile(|standing| {
+            let own = standing.participant();
+            check(standing.pass_both_and_read(&own) != Some(false), "freed while borrowed");
+        });
+    }
+
+    /// What is read after the collector has passed is not what was there before. The yields make it likely: they are where a
+    /// schedule switches without a preemption. The collector is one step ahead of the pin, so that one passing suffices.
+    fn reading_after_passing_meets_take() {
+        let (other, standing) = standing();
+        let participant = standing.participant();
+        participant.collect_once();
+        standing.pass();
+        let owner = thread::spawn(move || {
+            check(other.begin(), "nobody claims it");
+            thread::yield_now();
+            other.pass_now();
+            thread::yield_now();
+            check(other.read_now() != Some(false), "freed while borrowed");
+            other.end();
+        });
+        thread::yield_now();
+        check(standing.take_only(&participant), "one take finds it");
+        participant.collect_once();
+        thread::yield_now();
+        participant.collect_once();
+        participant.collect_once();
+        drop(participant);
+        owner.join().unwrap();
+        check(standing.is_all_freed(), "never freed");
+    }
+
     /// The owner reads and has its pin stand again while somebody takes it down.
     fn erecting_meets_take_down() {
         let (other, standing) = standing();
@@ -87,4 +121,5 @@ twins! {
     a_pin_that_is_taken_down_unlooked: StandingLooks breaks standing_pin_meets_take_down;
     a_pin_that_is_taken_down_as_the_collector_passes: StandingLooks breaks passing_meets_take_down;
     a_passing_without_a_barrier: StandingFence breaks passing_meets_take_down;
+    a_read_that_is_ahead_of_the_passing: PassFence breaks reading_after_passing_meets_take;
 }
