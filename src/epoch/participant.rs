@@ -57,10 +57,19 @@ impl Participant {
         #[cfg(resumption_loom)]
         let handle = Part::new(COLLECTOR.register());
         let index = ThreadIndex::acquire(is_unused);
+        #[cfg(not(resumption_loom))]
+        let pins = ledger::page(index.get()).map_or(&CLOSED, |page| &page.pins);
+        #[cfg(not(resumption_loom))]
+        if let Some(standing) = standing::of(index.get()).filter(|_| pins.has_fallen() && has_heavy_barrier())
+        {
+            // Here, so that no later guard allocates.
+            // SAFETY: the index is ours, and it has fallen.
+            unsafe { standing.register(&COLLECTOR) };
+        }
         Self {
             handle,
             #[cfg(not(resumption_loom))]
-            pins: ledger::page(index.get()).map_or(&CLOSED, |page| &page.pins),
+            pins,
             #[cfg(not(resumption_loom))]
             made: Cell::new(0),
             index: ManuallyDrop::new(index),

@@ -70,6 +70,18 @@ impl StandingPin {
         place.pin = Some(place.handle.get_or_insert_with(|| collector.register()).pin());
     }
 
+    /// Makes what [`erect`](Self::erect) would have to allocate.
+    ///
+    /// # Safety
+    ///
+    /// As for that.
+    #[cfg(not(resumption_loom))]
+    pub(super) unsafe fn register(&self, collector: &Collector) {
+        // SAFETY: as above.
+        let place = unsafe { &mut *self.place() };
+        place.handle.get_or_insert_with(|| collector.register());
+    }
+
     /// Lets the collector pass.
     ///
     /// # Safety
