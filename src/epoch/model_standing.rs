@@ -55,7 +55,7 @@ impl ModelStanding {
             // SAFETY: the guard is the only one, and nothing is borrowed under it yet.
             unsafe { standing::pass_own(own, &self.pins, &self.standing, true) };
         }
-        let read = self.read_now();
+        let read = if holds { self.read_now() } else { self.place.read_under(None) };
         self.pins.end();
         read
     }
@@ -72,8 +72,9 @@ impl ModelStanding {
         unsafe { self.standing.pass(&self.pins) };
     }
 
-    /// The owner borrows what is there under a guard that it has begun.
+    /// The owner borrows what is there under a guard that relies on the standing pin.
     pub fn read_now(&self) -> Option<bool> {
+        self.standing.note_reading();
         self.place.read_under(None)
     }
 

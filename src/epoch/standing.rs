@@ -70,6 +70,12 @@ impl StandingPin {
         place.pin = Some(place.handle.get_or_insert_with(|| collector.register()).pin());
     }
 
+    /// The owner reads what the pin protects, which has to be over when the pin is taken down.
+    #[cfg(resumption_loom)]
+    pub(super) fn note_reading(&self) {
+        self.accesses.note();
+    }
+
     /// Makes what [`erect`](Self::erect) would have to allocate.
     ///
     /// # Safety
