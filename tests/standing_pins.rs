@@ -81,22 +81,39 @@ fn a_sleeper_holds_nothing_back_from_who_ticks() {
     });
 }
 
-/// One who only looks up, where another has ended: the sleeper is found after some thousand guards.
-#[test]
-fn a_sleeper_holds_nothing_back_from_who_looks_up() {
+/// What one left that has ended is freed though the thread that had pinned often sleeps on, and others only do this.
+fn is_freed_by(meanwhile: impl Fn(&SessionContext<Counted>)) {
     beside_a_sleeper(|context, alive| {
         thread::scope(|scope| {
             let _guard = pin();
             let _ = scope.spawn(|| add_and_take(context, alive, 20_000)).join();
         });
-        for n in 0..1_000_000 {
-            assert!(context.lookup(&key(n), NOBODY, &context.pin()).is_none());
+        for _ in 0..500_000 {
+            meanwhile(context);
             if live(alive) < 1_000 {
                 return;
             }
         }
         panic!("{} of 20,000 are left", live(alive));
     });
+}
+
+#[test]
+fn a_sleeper_holds_nothing_back_from_who_looks_up() {
+    is_freed_by(|context| assert!(context.lookup(&key(1), NOBODY, &context.pin()).is_none()));
+}
+
+/// Guards and repins share one number, and what is due after so many may fall on either.
+#[test]
+fn a_sleeper_holds_nothing_back_from_who_repins_each_guard() {
+    for first in 0..4 {
+        (0..first).for_each(|_| drop(pin()));
+        is_freed_by(|context| {
+            let mut guard = context.pin();
+            assert!(context.lookup(&key(1), NOBODY, &guard).is_none());
+            guard.repin();
+        });
+    }
 }
 
 /// Threads beyond the 64 that have a page only look up, and all that have one sleep.

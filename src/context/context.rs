@@ -74,6 +74,8 @@ impl<T: Payload> SessionContext<T> {
     }
 
     pub(super) fn from_parts(cache: Cache<T>, builder: ContextBuilder<T>) -> Self {
+        // Here, and not in the first lookup.
+        epoch::prepare();
         Self {
             cache,
             asks_outside: builder.events.on_get.is_some() || builder.external.is_some(),

@@ -141,10 +141,14 @@ impl Guard {
                 Some(_) => {}
                 None => self.free_without_page(),
             }
-            let sole = self.page().is_some_and(|page| page.pins.begin_again());
+            // After what may have made guards.
+            let begun = self.page().map(|page| page.pins.begin_again());
             let thread = self.thread();
             // SAFETY: the `&mut` proves that nothing is borrowed.
-            unsafe { self.inner.pass(sole, thread) };
+            unsafe { self.inner.pass(begun.is_some_and(|begun| begun.first), thread) };
+            if begun.is_some_and(|begun| begun.round) {
+                super::participant::end_round();
+            }
         }
         #[cfg(resumption_loom)]
         self.inner.repin();

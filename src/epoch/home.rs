@@ -47,14 +47,15 @@ thread_local! {
 }
 
 /// Takes one step after the other until `patience` of them on end have freed nothing, or all together about so many sessions
-/// and loans.
-pub(super) fn free_up_to(most: usize, patience: u32, mut step: impl FnMut()) {
+/// and loans. Whether it was so many.
+pub(super) fn free_up_to(most: usize, patience: u32, mut step: impl FnMut()) -> bool {
     let (first, mut in_vain) = (FREED.get(), 0);
     while in_vain < patience && FREED.get() - first < most as u64 {
         let before = FREED.get();
         step();
         in_vain = if FREED.get() == before { in_vain + 1 } else { 0 };
     }
+    in_vain < patience
 }
 
 /// How many batches of a thread the collector has at most, as a rule: those of two epochs, and of the one that ends.

@@ -25,7 +25,7 @@ pub use guard::Guard;
 pub use model::{ModelParticipant, ModelPlace, abandon_model, end_of_model, with_collector};
 #[cfg(resumption_loom)]
 pub use model_standing::ModelStanding;
-pub(crate) use participant::{free_up_to, pin_to_drop};
+pub(crate) use participant::{free_up_to, pin_to_drop, prepare};
 pub use participant::{idle, pin};
 #[cfg(resumption_loom)]
 pub use stack::ModelStack;

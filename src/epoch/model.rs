@@ -71,8 +71,9 @@ pub(super) fn one_at_a_time(free: impl FnOnce() + 'static) {
 }
 
 /// Models do not count what they free: as if each step were in vain.
-pub(super) fn free_up_to(_most: usize, patience: u32, mut step: impl FnMut()) {
+pub(super) fn free_up_to(_most: usize, patience: u32, mut step: impl FnMut()) -> bool {
     (0..patience).for_each(|_| step());
+    false
 }
 
 /// The guard of the collector, or none.

@@ -36,6 +36,9 @@ struct Participant {
     // Guards, counted in rounds if the thread has a page.
     #[cfg(not(resumption_loom))]
     made: Cell<u32>,
+    // A round has ended as a guard was begun anew, so that no pin could be made to stand.
+    #[cfg(not(resumption_loom))]
+    owed: Cell<bool>,
 }
 
 /// After so many guards a thread lets the collector collect, which passes every thread's epoch through all processors' caches.
@@ -72,6 +75,8 @@ impl Participant {
             pins,
             #[cfg(not(resumption_loom))]
             made: Cell::new(0),
+            #[cfg(not(resumption_loom))]
+            owed: Cell::new(false),
             index: ManuallyDrop::new(index),
         }
     }
@@ -116,7 +121,8 @@ impl Participant {
     fn pin_of(&self, begun: Begun, standing: &StandingPin) -> Pin {
         let unless_it_panics = EndsGuard(self.pins);
         let mut holds = standing::holds(begun, self.pins, standing);
-        if !holds && begun.round && self.pins.has_fallen() && has_heavy_barrier() {
+        let round = begun.round || begun.first && self.owed.take();
+        if !holds && round && self.pins.has_fallen() && has_heavy_barrier() {
             // SAFETY: we are the owner, and it has fallen.
             unsafe { standing.erect(&COLLECTOR) };
             self.pins.erect();
@@ -335,6 +341,23 @@ pub(super) fn with_own_pin<R>(call: impl FnOnce(&crossbeam_epoch::Guard) -> R) -
     })
 }
 
+/// A round has ended as a guard of the current thread was begun anew.
+#[cfg(not(resumption_loom))]
+pub(super) fn end_round() {
+    HERE.with(|here| {
+        if let Some(participant) = here.participant() {
+            participant.owed.set(true);
+            participant.let_collect(ROUND);
+        }
+    });
+}
+
+/// Asks for what standing pins need, which takes the kernel some milliseconds once if the process has other threads already.
+pub(crate) fn prepare() {
+    #[cfg(not(resumption_loom))]
+    has_heavy_barrier();
+}
+
 /// Has the next guards of the current thread begin with this as their `thread`.
 #[cfg(not(resumption_loom))]
 pub(super) fn remember(thread: usize) {
@@ -362,10 +385,12 @@ pub(crate) fn free_up_to(most: usize) {
     let step = || pin().flush();
     // The epoch moves at most once per collection and has to move twice before what was just retired may go; a sleeper's pin
     // is taken down by the second.
-    home::free_up_to(most, 4, step);
+    let had_more = home::free_up_to(most, 4, step);
     #[cfg(not(resumption_loom))]
-    if home::of(HERE.with(|here| here.thread.get() & INDEX)).has_sent() {
+    if !had_more && home::of(HERE.with(|here| here.thread.get() & INDEX)).has_sent() {
         // Others have been asked to let it pass, and may have needed a moment.
         home::free_up_to(most, 4, step);
     }
+    #[cfg(resumption_loom)]
+    let _ = had_more;
 }

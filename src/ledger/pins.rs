@@ -132,15 +132,15 @@ impl Pins {
         true
     }
 
-    /// Begins a guard anew; whether it is the owner's only one, so that this counts.
+    /// Begins a guard anew, which counts if it is the owner's only one.
     #[cfg(not(resumption_loom))]
-    pub(crate) fn begin_again(&self) -> bool {
+    pub(crate) fn begin_again(&self) -> Begun {
         let word = self.word.load(Ordering::Relaxed);
-        let sole = word & GUARDS == GUARD;
-        if sole {
+        let (first, due) = (word & GUARDS == GUARD, word & DUE != 0);
+        if first {
             self.word.store((word & !PASS).wrapping_add(PIN + (word & ROUND)), Ordering::Relaxed);
         }
-        sole
+        Begun { first, due, round: first && word & ROUND != 0 }
     }
 
     /// Whether a guard that the owner has begun may rely on the standing pin.
@@ -281,11 +281,11 @@ mod tests {
         assert_eq!(pins.held_for(10), 0);
         pins.end();
         assert_eq!(pins.held_for(15), 5);
-        assert!(pins.begin_again());
+        assert!(pins.begin_again().first);
         assert_eq!(pins.held_for(17), 0);
         assert_eq!(pins.held_for(18), 1);
         pins.begin();
-        assert!(!pins.begin_again());
+        assert!(!pins.begin_again().first);
         assert_eq!(pins.held_for(19), 2, "the older guard still stands");
         pins.end();
         pins.end();
