@@ -5,12 +5,12 @@ mod common;
 mod counted;
 
 use common::eventually;
-use counted::{Counted, Live, alone, key};
+use counted::{Counted, Live, alone, asleep, key, live, under_a_guard};
 use resumption::{Payload, SessionCacheMode, SessionContext, SessionIdContext, idle, pin};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -35,16 +35,6 @@ fn take_until<T: Payload>(context: &SessionContext<T>, done: &AtomicBool) {
     }
 }
 
-fn live(live: &Live) -> usize {
-    live.now.load(Ordering::Relaxed)
-}
-
-/// Runs this on a thread that ends, while another's guard holds back what it retires.
-fn under_a_guard(retires: impl FnOnce() + Send) {
-    let _guard = pin();
-    thread::scope(|scope| scope.spawn(retires).join()).expect("no panic");
-}
-
 /// Nobody ticks, inserts or flushes, and what was taken is freed all the same, nearly all.
 fn look_up_until_freed(context: &SessionContext<Counted>, count: usize, alive: &Live) {
     for n in 0..1_000_000 {
@@ -54,22 +44,6 @@ fn look_up_until_freed(context: &SessionContext<Counted>, count: usize, alive: &
         }
     }
     panic!("{} of {count} are left", live(alive));
-}
-
-/// Runs `before` on a thread that sleeps afterwards until `meanwhile` is done.
-fn asleep(before: impl FnOnce() + Send, meanwhile: impl FnOnce()) {
-    let (wake, sleeping) = mpsc::channel::<()>();
-    let (ready, awaited) = mpsc::channel();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            before();
-            ready.send(()).expect("awaited");
-            let _ = sleeping.recv();
-        });
-        awaited.recv().expect("no panic");
-        meanwhile();
-        drop(wake);
-    });
 }
 
 /// Whoever keeps time frees what one takes that sleeps afterwards.

@@ -6,11 +6,11 @@ mod common;
 mod counted;
 
 use common::eventually;
-use counted::{Counted, Live, alone, key};
+use counted::{Counted, Live, alone, asleep, key, live, under_a_guard};
 use resumption::{Guard, SessionContext, SessionIdContext, idle, pin};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 const NOBODY: &SessionIdContext = &SessionIdContext::EMPTY;
@@ -20,10 +20,6 @@ const OFTEN: usize = 1_000;
 
 fn pin_often() {
     (0..OFTEN).for_each(|_| drop(pin()));
-}
-
-fn live(live: &Live) -> usize {
-    live.now.load(Ordering::Relaxed)
 }
 
 /// Adds so many sessions and takes them.
@@ -38,18 +34,7 @@ fn add_and_take(context: &SessionContext<Counted>, alive: &Arc<Live>, count: usi
 fn beside_a_sleeper(meanwhile: impl FnOnce(&SessionContext<Counted>, &Arc<Live>)) {
     let _alone = alone();
     let (alive, context) = (Arc::new(Live::default()), SessionContext::new());
-    let (wake, sleeping) = mpsc::channel::<()>();
-    let (ready, awaited) = mpsc::channel();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            pin_often();
-            ready.send(()).expect("awaited");
-            let _ = sleeping.recv();
-        });
-        awaited.recv().expect("no panic");
-        meanwhile(&context, &alive);
-        drop(wake);
-    });
+    asleep(pin_often, || meanwhile(&context, &alive));
 }
 
 #[test]
@@ -84,10 +69,7 @@ fn a_sleeper_holds_nothing_back_from_who_ticks() {
 /// What one left that has ended is freed though the thread that had pinned often sleeps on, and others only do this.
 fn is_freed_by(meanwhile: impl Fn(&SessionContext<Counted>)) {
     beside_a_sleeper(|context, alive| {
-        thread::scope(|scope| {
-            let _guard = pin();
-            let _ = scope.spawn(|| add_and_take(context, alive, 20_000)).join();
-        });
+        under_a_guard(|| add_and_take(context, alive, 20_000));
         for _ in 0..500_000 {
             meanwhile(context);
             if live(alive) < 1_000 {
@@ -168,28 +150,42 @@ fn in_step(steps: usize, mut step: impl FnMut(&dyn Fn()) + Send, mut under: impl
     });
 }
 
+/// While another thread takes such steps, this one takes sessions in the first and then only lets something be freed; how many are left.
+fn left_after(
+    steps: usize,
+    step: impl FnMut(&dyn Fn()) + Send,
+    lets_free: impl Fn(),
+) -> impl FnOnce() -> usize {
+    let (alive, context) = (Arc::new(Live::default()), SessionContext::new());
+    in_step(steps, step, |n| {
+        if n == 0 {
+            add_and_take(&context, &alive, 10);
+        }
+        lets_free();
+    });
+    move || {
+        let left = live(&alive);
+        // Not before: its end lets something be freed too.
+        drop(context);
+        left
+    }
+}
+
 /// Nobody ever sees it without a guard, and it makes few: it is asked to let the collector pass with its next.
 #[test]
 fn who_is_nearly_always_under_a_guard_holds_back_only_what_it_may_see() {
     let _alone = alone();
-    let (alive, context) = (Arc::new(Live::default()), SessionContext::new());
     let step = |under: &dyn Fn()| {
         let _guard = pin();
         under();
     };
-    in_step(12, step, |n| {
-        if n == 0 {
-            add_and_take(&context, &alive, 10);
-        }
-        idle();
-    });
-    assert_eq!(live(&alive), 0);
+    let left = left_after(12, step, idle);
+    assert_eq!(left(), 0);
 }
 
 #[test]
 fn who_repins_one_guard_holds_back_only_what_it_may_see() {
     let _alone = alone();
-    let (alive, context) = (Arc::new(Live::default()), SessionContext::new());
     // Not `Send`, so made and dropped by the thread that repins it.
     thread_local! {
         static GUARD: RefCell<Option<Guard>> = const { RefCell::new(None) };
@@ -198,33 +194,22 @@ fn who_repins_one_guard_holds_back_only_what_it_may_see() {
         GUARD.with_borrow_mut(|guard| guard.get_or_insert_with(pin).repin());
         under();
     };
-    in_step(12, step, |n| {
-        if n == 0 {
-            add_and_take(&context, &alive, 10);
-        }
-        idle();
-    });
+    let left = left_after(12, step, idle);
     idle();
-    assert_eq!(live(&alive), 0);
+    assert_eq!(left(), 0);
 }
 
 /// Seen without a guard each time, but never for long enough to be left alone.
 #[test]
 fn who_makes_a_guard_now_and_then_holds_nothing_back() {
     let _alone = alone();
-    let (alive, context) = (Arc::new(Live::default()), SessionContext::new());
     let step = |under: &dyn Fn()| {
         drop(pin());
         under();
     };
-    in_step(6, step, |n| {
-        if n == 0 {
-            add_and_take(&context, &alive, 10);
-        }
-        pin().flush();
-    });
+    let left = left_after(6, step, || pin().flush());
     idle();
-    assert_eq!(live(&alive), 0);
+    assert_eq!(left(), 0);
 }
 
 /// A payload that tells whether it is still there.

@@ -121,8 +121,9 @@ impl Guard {
         Self { inner, thread: Cell::new(thread), _not_send: PhantomData }
     }
 
-    /// Lets reclamation pass this guard, as dropping it and pinning again would, for the price of some loads and a store. The `&mut` proves that nothing is borrowed any more. Now and then, when the thread has
-    /// removed some dozens of sessions, it also hands these to the collector and frees what nobody can read any more.
+    /// Lets reclamation pass this guard, as dropping it and pinning again would, for the price of some loads and a store. The
+    /// `&mut` proves that nothing is borrowed any more. Now and then, when the thread has removed some dozens of sessions, it
+    /// also hands these to the collector and frees what nobody can read any more.
     #[inline]
     pub fn repin(&mut self) {
         #[cfg(not(resumption_loom))]

@@ -147,10 +147,7 @@ impl Participant {
             standing::take_down_idle();
         }
     }
-}
 
-#[cfg(not(resumption_loom))]
-impl Participant {
     /// For a thread that ends.
     fn last_guard(&self) -> Guard {
         if standing::of(self.index.get()).is_none() {

@@ -1,9 +1,10 @@
 //! Payloads that are counted while they exist.
 #![allow(dead_code, unreachable_pub)] // every test binary uses a part of it
 
-use resumption::{Payload, ProtocolVersion, SessionId, SessionKey, idle};
+use resumption::{Payload, ProtocolVersion, SessionId, SessionKey, idle, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
 
 /// A guard of one test would hold back what another counts, and what one leaves to the collector comes first.
 pub fn alone() -> MutexGuard<'static, ()> {
@@ -43,4 +44,30 @@ impl Payload for Counted {
     fn weight(&self) -> usize {
         0
     }
+}
+
+pub fn live(live: &Live) -> usize {
+    live.now.load(Ordering::Relaxed)
+}
+
+/// Runs this on a thread that ends, while another's guard holds back what it retires.
+pub fn under_a_guard(retires: impl FnOnce() + Send) {
+    let _guard = pin();
+    thread::scope(|scope| scope.spawn(retires).join()).expect("no panic");
+}
+
+/// Runs `before` on a thread that sleeps afterwards until `meanwhile` is done.
+pub fn asleep(before: impl FnOnce() + Send, meanwhile: impl FnOnce()) {
+    let (wake, sleeping) = mpsc::channel::<()>();
+    let (ready, awaited) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            before();
+            ready.send(()).expect("awaited");
+            let _ = sleeping.recv();
+        });
+        awaited.recv().expect("no panic");
+        meanwhile();
+        drop(wake);
+    });
 }

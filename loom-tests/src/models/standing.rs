@@ -23,6 +23,12 @@ fn taken_meanwhile(owner: impl FnOnce(&ModelStanding) + Send + 'static) {
     check(standing.is_all_freed(), "never freed");
 }
 
+/// Nobody else is there any more.
+fn take_at_last(standing: &ModelStanding) {
+    standing.take(&standing.participant());
+    check(standing.is_all_freed(), "never freed");
+}
+
 models! {
     /// A borrow under the standing pin against who takes the session, and the pin down.
     fn standing_pin_meets_take_down() {
@@ -81,8 +87,7 @@ models! {
         standing.take_down();
         standing.take_down();
         owner.join().unwrap();
-        standing.take(&standing.participant());
-        check(standing.is_all_freed(), "never freed");
+        take_at_last(&standing);
     }
 
     /// The owner lets the collector pass, and then begins a guard, perhaps in vain, while somebody takes the pin down.
@@ -96,8 +101,7 @@ models! {
         standing.pass();
         standing.enter();
         taker.join().unwrap();
-        standing.take(&standing.participant());
-        check(standing.is_all_freed(), "never freed");
+        take_at_last(&standing);
     }
 
     /// Two take the pin down, and the owner reads.
@@ -111,8 +115,7 @@ models! {
         drop(own);
         one.join().unwrap();
         other.join().unwrap();
-        standing.take(&standing.participant());
-        check(standing.is_all_freed(), "never freed");
+        take_at_last(&standing);
     }
 }
 
