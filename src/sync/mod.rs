@@ -58,6 +58,8 @@ pub enum Rule {
     HelpPuts,
     /// Filter: whoever sets bits raises the version.
     FilterVersion,
+    /// Filter: who clears bits of a bucket keeps those of its neighbour.
+    FilterNeighbour,
     /// Filter: who helps an insert sets the entry's bits before it puts the entry.
     HelpRaises,
     /// Filter: a bucket that moves leaves a cell behind that says nothing.

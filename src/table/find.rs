@@ -57,7 +57,7 @@ impl RawTable {
     /// that has moved has all bits.
     #[inline(always)]
     pub(super) fn is_absent(&self, hash: Hash, guard: &Guard) -> bool {
-        self.array(guard).cell_of(hash.0).is_some_and(|cell| !cell.read().may_be(hash))
+        self.array(guard).cell_of(hash.0).is_some_and(|cell| !cell.may_hold(hash))
     }
 
     /// The slot that holds `key`.

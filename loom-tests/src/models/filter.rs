@@ -74,6 +74,21 @@ models! {
         inserter.join().unwrap();
     }
 
+    /// Inserts into two buckets that share a word, each of which clears what was left behind in its own.
+    fn filter_meets_neighbours() {
+        let table = Arc::new(ModelTable::with_filter(2));
+        let [a, b] = [0, 1].map(|bucket| (1..=255).find(|key| table.bucket_of(*key) == bucket).expect("a key"));
+        for key in [a, b] {
+            table.insert(key, 0);
+            table.take(key);
+        }
+        let other = Arc::clone(&table);
+        let inserter = thread::spawn(move || (other.insert(a, 1), other.get(a)));
+        assert_eq!((table.insert(b, 2), table.get(b)), (None, Some(2)), "found by who has just inserted it");
+        assert_eq!(inserter.join().unwrap(), (None, Some(1)));
+        assert_eq!((table.get(a), table.get(b)), (Some(1), Some(2)));
+    }
+
     /// A bucket moves while its keys are looked up: what is there throughout is found, in whichever array.
     fn filter_meets_growth() {
         let table = Arc::new(ModelTable::with_filter(1));
@@ -119,6 +134,7 @@ models! {
 
 twins! {
     two_inserts_without_a_version_of_the_cell: FilterVersion breaks filter_meets_two_inserts;
+    an_insert_that_clears_its_neighbours_bits: FilterNeighbour breaks filter_meets_neighbours;
     a_helper_that_sets_no_bits: HelpRaises breaks filter_meets_help;
     a_bucket_that_moves_and_leaves_its_cell: FilterLeaves breaks filter_meets_insert_into_what_moved;
     a_copy_without_bits: CopyRaises breaks filter_meets_growth;
