@@ -64,9 +64,10 @@ const AWAY: u32 = 8;
 /// How many batches may wait in an inbox to be freed a few entries at a time.
 const WAITING: u32 = 2;
 
-/// So many entries are freed at once, every so many that are retired: about as many as allocators keep for a thread's next
-/// allocations. Of a whole batch most would go back to where they were allocated, perhaps under another thread's lock.
-pub(super) const FEW: usize = 8;
+/// So many entries are freed at once, every so many that are retired: fewer than allocators keep for a thread's next
+/// allocations (the C library seven of a size). What is more goes back to where it was allocated, perhaps under another
+/// thread's lock, and its neighbours are touched, which are in no cache.
+pub(super) const FEW: usize = 6;
 
 /// One for each thread with a page, and one for all others.
 static HOMES: [CachePadded<Home>; ledger::PAGES + 1] =

@@ -57,11 +57,11 @@ impl Stash {
         true
     }
 
-    /// Whether so many entries have been added since this was last so, a power of two. For the owner.
+    /// Whether so many entries have been added since this was last so. For the owner.
     #[cfg(not(resumption_loom))]
     #[inline]
     pub(crate) fn has_added(&self, some: u64) -> bool {
-        self.added.load(Ordering::Relaxed) & (some - 1) == 0
+        self.added.load(Ordering::Relaxed).is_multiple_of(some)
     }
 
     /// Takes what is there, all of it to one taker: one exchange for all.

@@ -3,6 +3,7 @@
 use super::forward::Forward;
 use super::insert::RawInsert;
 use super::iter::Walk;
+use super::prefetch::prefetch_all;
 use super::raw::{Entry, Hash, Miss, OutOfMemory, RawTable, Seen};
 use super::slot::SlotWord;
 use crate::clock::Timestamp;
@@ -362,6 +363,7 @@ unsafe fn arc_of<T>(entry: Entry<'_>) -> Arc<Session<T>> {
 ///
 /// `entry` is a session's own header, claimed, and nobody can reach it through a table any more.
 unsafe fn release_own<T>(entry: NonNull<Header>) {
+    prefetch_all(entry.cast::<Session<T>>().as_ptr());
     // SAFETY: `prepare` got the pointer from Arc::into_raw, and this gives that count back.
     let session = unsafe { Arc::from_raw(entry.cast::<Session<T>>().as_ptr()) };
     session.header().release();
