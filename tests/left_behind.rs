@@ -9,7 +9,7 @@ use counted::{Counted, Live, alone, asleep, key, live, under_a_guard};
 use resumption::{Payload, SessionCacheMode, SessionContext, SessionIdContext, idle, pin};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
@@ -311,6 +311,43 @@ fn a_flush_in_a_destructor_is_made_up_for() {
     };
     // Nobody ticks, and so nobody else reaches what is still in that thread's page.
     asleep(flushes_once, || assert!(eventually(|| live(&alive) == 0), "{} wait", live(&alive)));
+}
+
+/// A payload that notes how many were taken after it by the time that it is freed.
+struct Dated {
+    number: usize,
+    taken: Arc<AtomicUsize>,
+    longest: Arc<AtomicUsize>,
+}
+
+impl Drop for Dated {
+    fn drop(&mut self) {
+        let later = self.taken.load(Ordering::Relaxed).saturating_sub(self.number);
+        self.longest.fetch_max(later, Ordering::Relaxed);
+    }
+}
+
+impl Payload for Dated {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+/// A thread that goes on taking frees what it took before, the oldest first: none waits while others come and go.
+#[test]
+fn none_waits_while_its_thread_goes_on() {
+    const COUNT: usize = 20_000;
+    let _alone = alone();
+    let (taken, longest) = (Arc::new(AtomicUsize::new(0)), Arc::default());
+    let dated = |number| Dated { number, taken: Arc::clone(&taken), longest: Arc::clone(&longest) };
+    let context = filled(COUNT, dated);
+    for n in 0..COUNT {
+        assert!(context.take(&key(n), NOBODY).is_some());
+        taken.store(n, Ordering::Relaxed);
+    }
+    let longest = longest.load(Ordering::Relaxed);
+    // A stash, what the collector has of two epochs, and a batch that is freed six at a time.
+    assert!((64..400).contains(&longest), "one was freed after {longest} others were taken");
 }
 
 /// A payload whose destructor keeps time for another context.

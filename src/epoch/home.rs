@@ -15,7 +15,7 @@ use super::freeing::{is_freeing, one_at_a_time, quietly};
 use super::guard::Release;
 use super::stack::{Node, Stack};
 use crate::ledger::{self, Lent, Page, Retired};
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, prefetch};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::mem;
@@ -31,8 +31,10 @@ pub(super) struct Batch {
 pub(super) struct Home {
     outbox: Stack<Batch>,
     inbox: Stack<Batch>,
-    // Batches that have come to the inbox since it was last emptied, about.
-    came: AtomicU32,
+    // What its owner has taken out of the inbox and goes on with, the oldest first.
+    opened: Stack<Batch>,
+    // Batches in both, or on their way into the inbox.
+    held: AtomicU32,
     // Batches that the collector has.
     away: AtomicU32,
 }
@@ -61,13 +63,13 @@ pub(super) fn free_up_to(most: usize, patience: u32, mut step: impl FnMut()) -> 
 /// How many batches of a thread the collector has at most, as a rule: those of two epochs, and of the one that ends.
 const AWAY: u32 = 8;
 
-/// How many batches may wait in an inbox to be freed a few entries at a time.
-const WAITING: u32 = 2;
-
 /// So many entries are freed at once, every so many that are retired: fewer than allocators keep for a thread's next
 /// allocations (the C library seven of a size). What is more goes back to where it was allocated, perhaps under another
 /// thread's lock, and its neighbours are touched, which are in no cache.
 pub(super) const FEW: usize = 6;
+
+/// So many are freed while batches wait behind the one that they are taken from.
+const MORE: usize = FEW + 1;
 
 /// One for each thread with a page, and one for all others.
 static HOMES: [CachePadded<Home>; ledger::PAGES + 1] =
@@ -84,7 +86,13 @@ pub(super) fn all() -> impl Iterator<Item = &'static Home> {
 
 impl Home {
     const fn new() -> Self {
-        Self { outbox: Stack::new(), inbox: Stack::new(), came: AtomicU32::new(0), away: AtomicU32::new(0) }
+        Self {
+            outbox: Stack::new(),
+            inbox: Stack::new(),
+            opened: Stack::new(),
+            held: AtomicU32::new(0),
+            away: AtomicU32::new(0),
+        }
     }
 
     /// Puts away what was retired, for whoever next empties the outbox.
@@ -127,8 +135,9 @@ impl Home {
     /// The grace period of all that is in it is over.
     pub(super) unsafe fn receive(&'static self, batch: Box<Node<Batch>>) {
         self.away.fetch_sub(1, Ordering::Relaxed);
+        let full = self.held.fetch_add(1, Ordering::Relaxed) >= FULL;
         self.inbox.put(batch);
-        if self.came.fetch_add(1, Ordering::Relaxed) >= FULL && !is_freeing() {
+        if full && !is_freeing() {
             // The collector would lose what else it has in hand.
             quietly(|| self.free());
         }
@@ -136,32 +145,55 @@ impl Home {
 
     /// Frees what is in the inbox.
     pub(super) fn free(&'static self) {
-        let batches = self.inbox.take();
-        self.came.store(0, Ordering::Relaxed);
-        for batch in batches {
-            one_at_a_time(move || self.release(batch, usize::MAX, None));
+        for batch in self.opened.take().chain(self.inbox.take()) {
+            one_at_a_time(move || {
+                self.release(batch, usize::MAX, None);
+            });
         }
     }
 
-    /// Frees a few entries of what is in the inbox, or all if that is much. For its owner, who has this page.
+    /// Frees a few entries of what is in the inbox. For its owner, who has this page.
     pub(super) fn free_few(&'static self, page: &'static Page) {
-        let waiting = self.came.load(Ordering::Relaxed);
-        if waiting > WAITING {
-            return self.free();
+        let mut batches = self.opened.take();
+        if batches.is_empty() {
+            self.inbox.take().for_each(|batch| batches.put_back(batch));
         }
-        let Some(batch) = self.inbox.take().next() else { return };
-        if batch.value.retired.len() <= FEW {
-            self.came.store(waiting.saturating_sub(1), Ordering::Relaxed);
+        if batches.is_empty() {
+            return;
         }
-        one_at_a_time(move || self.release(batch, FEW, Some(page)));
+        let mut left = if self.held.load(Ordering::Relaxed) > 1 { MORE } else { FEW };
+        one_at_a_time(move || {
+            while left > 0
+                && let Some(batch) = batches.next()
+            {
+                let (freed, rest) = self.release(batch, left, Some(page));
+                left -= freed;
+                if let Some(rest) = rest {
+                    batches.put_back(rest);
+                }
+            }
+        });
     }
 
-    /// Frees up to so many entries of a batch, which whoever has this page counts there; the rest goes back into the inbox.
-    fn release(&self, batch: Box<Node<Batch>>, most: usize, page: Option<&Page>) {
+    /// Frees up to so many entries of a batch, which whoever has this page counts there; how many there were, and what is left.
+    fn release(
+        &self,
+        batch: Box<Node<Batch>>,
+        most: usize,
+        page: Option<&Page>,
+    ) -> (usize, Option<Box<Node<Batch>>>) {
         let mut rest = Rest { home: self, page, batch: Some(batch), sessions: 0, bytes: 0, loans: 0 };
-        let Rest { batch: Some(batch), sessions, bytes, loans, .. } = &mut rest else { return };
-        for _ in 0..most {
-            let Some((entry, release)) = batch.value.retired.pop() else { break };
+        let Rest { batch: Some(batch), sessions, bytes, loans, .. } = &mut rest else { return (0, None) };
+        for (entry, _) in batch.value.retired.iter().rev().skip(most).take(most) {
+            // For the next time: the counts, which are before the header, and what is wiped.
+            prefetch(entry.wrapping_byte_sub(16));
+            prefetch(entry.wrapping_byte_add(48));
+        }
+        let mut freed = 0;
+        while freed < most
+            && let Some((entry, release)) = batch.value.retired.pop()
+        {
+            freed += 1;
             let Some(entry) = NonNull::new(entry) else { continue };
             *sessions += 1;
             // SAFETY: by the promise of `retire`, the entry is alive until it is released, which is now.
@@ -176,14 +208,15 @@ impl Home {
             // SAFETY: `lend` made it from a box, and it was put away and taken once.
             drop(unsafe { Box::from_raw(lent) });
         }
+        (freed, rest.batch.take_if(|batch| !batch.value.is_empty()))
     }
 }
 
-/// What is not freed yet of a batch. Goes back into the inbox, also if a destructor panics.
+/// What is not freed yet of a batch. Goes back into the inbox if a destructor panics.
 struct Rest<'a> {
     home: &'a Home,
     page: Option<&'a Page>,
-    // Taken when this is dropped.
+    // Taken when this is dropped, or before if something is left.
     batch: Option<Box<Node<Batch>>>,
     sessions: u64,
     bytes: u64,
@@ -197,8 +230,12 @@ impl Drop for Rest<'_> {
             Some(page) => page.count_freed(self.sessions, self.bytes),
             None => ledger::count_freed(self.sessions, self.bytes),
         }
-        if let Some(batch) = self.batch.take().filter(|batch| !batch.value.is_empty()) {
-            self.home.inbox.put(batch);
+        match self.batch.take() {
+            Some(batch) if batch.value.is_empty() => {
+                self.home.held.fetch_sub(1, Ordering::Relaxed);
+            }
+            Some(batch) => self.home.inbox.put(batch),
+            None => {}
         }
     }
 }

@@ -68,6 +68,20 @@ pub(super) struct Taken<'a, T> {
     top: *mut Node<T>,
 }
 
+impl<T> Taken<'_, T> {
+    #[cfg(not(resumption_loom))]
+    pub(super) fn is_empty(&self) -> bool {
+        self.top.is_null()
+    }
+
+    /// Puts one back, which comes next.
+    pub(super) fn put_back(&mut self, mut node: Box<Node<T>>) {
+        node.below = self.top.addr();
+        self.top = Box::into_raw(node);
+        self.top.expose_provenance();
+    }
+}
+
 impl<T> Iterator for Taken<'_, T> {
     type Item = Box<Node<T>>;
 
@@ -89,10 +103,8 @@ impl<T> Drop for Taken<'_, T> {
             if back.is_ok() {
                 return;
             }
-            for mut node in self.from.take() {
-                node.below = self.top.addr();
-                self.top = Box::into_raw(node);
-                self.top.expose_provenance();
+            for node in self.from.take() {
+                self.put_back(node);
             }
         }
     }

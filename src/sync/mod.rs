@@ -5,11 +5,13 @@
 //!
 //! Each rule the protocol rests on can be broken under loom, and only there, so that a model can show that it fails
 //! without the rule.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod barrier;
 #[cfg(all(any(resumption_planted, fuzzing), not(resumption_loom)))]
 mod broken;
+#[allow(unsafe_code)]
+mod prefetch;
 #[cfg(any(resumption_loom, fuzzing))]
 mod watched;
 #[cfg(any(resumption_loom, fuzzing))]
@@ -29,6 +31,7 @@ pub(crate) mod imp;
 pub(crate) use barrier::has_heavy_barrier;
 pub(crate) use barrier::{heavy_barrier, light_barrier};
 pub(crate) use imp::*;
+pub(crate) use prefetch::{prefetch, prefetch_all};
 
 /// A rule of the table's or the wheel's protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,14 +1,13 @@
 //! The short way of a lookup: one look at the key's bucket, which nearly always tells. Meant to be inlined whole.
 
 use super::find;
-use super::prefetch::prefetch;
 use super::raw::Hash;
 use super::slot::SlotWord;
 use super::table::{Member, Table};
 use super::vector;
 use crate::epoch::Guard;
 use crate::session::{Header, Payload, Session, SessionIdContext, SessionKey};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, prefetch};
 
 /// What one look at a bucket says.
 pub(crate) enum Glance<'g, T> {

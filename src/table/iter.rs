@@ -2,13 +2,12 @@
 
 use super::array::Array;
 use super::bucket::Line;
-use super::prefetch::prefetch;
 use super::raw::{Entry, RawTable, Seen};
 use super::slot::{ControlWord, LiveSlots, SlotWord};
 use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::session::Header;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, prefetch};
 
 /// Buckets of an interval that are prefetched.
 const BUCKETS_AHEAD: usize = 4;

@@ -33,7 +33,6 @@ mod iter;
 #[cfg(resumption_loom)]
 pub(crate) mod model;
 mod overflow;
-mod prefetch;
 mod raw;
 mod slot;
 #[allow(clippy::module_inception)]

@@ -3,12 +3,12 @@
 use super::forward::Forward;
 use super::insert::RawInsert;
 use super::iter::Walk;
-use super::prefetch::prefetch_all;
 use super::raw::{Entry, Hash, Miss, OutOfMemory, RawTable, Seen};
 use super::slot::SlotWord;
 use crate::clock::Timestamp;
 use crate::epoch::{self, Guard};
 use crate::session::{Header, Membership, Payload, Session, SessionId, SessionKey};
+use crate::sync::prefetch_all;
 use ahash::RandomState;
 use std::marker::PhantomData;
 use std::mem;

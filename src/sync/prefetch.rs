@@ -3,7 +3,7 @@
 /// Starts to load the line at `address` into the cache. A hint: any address will do, and where the target has no such
 /// instruction nothing happens.
 #[inline]
-pub(super) fn prefetch<T>(address: *const T) {
+pub(crate) fn prefetch<T>(address: *const T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -17,7 +17,7 @@ pub(super) fn prefetch<T>(address: *const T) {
 /// Starts to load what is about to be freed, up to some lines. An allocator makes the thread's next session of it, whose
 /// writes would wait for the memory, and the first locked instruction behind them for the writes.
 #[inline]
-pub(super) fn prefetch_all<T>(address: *const T) {
+pub(crate) fn prefetch_all<T>(address: *const T) {
     const LINE: usize = 64;
     const MOST: usize = 16 * LINE;
     for at in (0..size_of::<T>().min(MOST)).step_by(LINE) {
