@@ -167,6 +167,21 @@ fn a_flood_does_not_push_out_what_resumes() {
     assert_eq!(bed.context.len(), 1_000);
 }
 
+/// Room is made for one session at a time, however many came and went: no bucket gets so full that it needs room of its own.
+#[test]
+fn a_full_cache_stays_full() {
+    let bed = bed(1_000);
+    (0..500).for_each(|n| drop(bed.add(n)));
+    for _ in 0..3 {
+        (0..500).for_each(|n| assert_eq!(bed.find(&key(n)), Some(n)));
+    }
+    (500..1_000).for_each(|n| drop(bed.add(n)));
+    for n in 1_000..20_000 {
+        bed.add_of(ticket(n), n);
+        assert_eq!(bed.context.len(), 1_000, "after {n}");
+    }
+}
+
 /// Expired ones go first, whatever their use, as expired and therefore marked.
 #[test]
 fn what_has_expired_is_evicted_first() {

@@ -61,14 +61,19 @@ impl<T: Payload> Cache<T> {
             let walk = self.table.walk(hand, guard, &mut window, look_at, Window::is_open);
             // The table may have grown since the last turn; these are the buckets of this one.
             let Walk { from, width, buckets } = walk;
-            self.hands.set_position(guard.thread(), (from + width) % buckets);
-            let Some((rank, victim)) = window.victim() else {
+            let victim = window.victim();
+            let ages = victim.is_none_or(|(rank, _)| rank.ages_window());
+            // Of entries that expire together the first go. A bucket of many is the last of its window more often than others,
+            // so it would keep its entries and grow; it is the first of the next.
+            let on = if ages || width == 1 { width } else { width - 1 };
+            self.hands.set_position(guard.thread(), (from + on) % buckets);
+            let Some((rank, victim)) = victim else {
                 if width == buckets {
                     return None;
                 }
                 continue;
             };
-            if rank.ages_window() {
+            if ages {
                 self.age(walk, guard);
             }
             // A window over the whole table is small, and the next one knows who has come since.
