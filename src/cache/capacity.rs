@@ -87,6 +87,11 @@ impl Capacity {
         self.used.sessions.load(Ordering::Relaxed)
     }
 
+    #[inline]
+    pub(crate) fn counts_bytes(&self) -> bool {
+        self.byte_limit.is_some()
+    }
+
     /// Their bytes, if they are counted.
     pub(crate) fn bytes(&self) -> Option<usize> {
         self.byte_limit.as_ref().map(|_| self.bytes_used())

@@ -39,9 +39,14 @@ impl<T: Payload> Cache<T> {
     ) -> Result<CacheInsert<T>, AddError> {
         let weight = session.header().weight();
         let mut attempt = self.table.prepare(session, terms.membership).ok_or(AddError::Address)?;
-        let mut reserved = self.capacity.try_reserve(weight, guard.thread());
+        // Only who adds needs room for a session, and not who replaces; for bytes both do.
+        let mut reserved = self.capacity.counts_bytes() && self.capacity.try_reserve(weight, guard.thread());
         loop {
-            match self.table.insert(hash, attempt, reserved, guard) {
+            let reserve = || {
+                reserved = reserved || self.capacity.try_reserve(weight, guard.thread());
+                reserved
+            };
+            match self.table.insert(hash, attempt, reserve, guard) {
                 Insertion::Added(header) => {
                     self.file(hash, terms);
                     self.settle(Some(header), terms.now, departures, guard);

@@ -193,7 +193,7 @@ mod tests {
     fn add(table: &Table<u64>, number: u64, guard: &Guard) {
         let session = Arc::new(Session::<u64>::builder(key(number)).build(number));
         let attempt = table.prepare(session, TERMS).expect("an address of the system's allocator");
-        let inserted = table.insert(hash(table, number), attempt, true, guard);
+        let inserted = table.insert(hash(table, number), attempt, || true, guard);
         assert!(matches!(inserted, Insertion::Added(_)));
     }
 

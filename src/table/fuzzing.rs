@@ -37,7 +37,7 @@ impl<T: Payload> FuzzTable<T> {
         let hash = self.0.hash(&session.id());
         let terms = Membership { expiry: Timestamp::NEVER, external: false, fetched: false };
         let attempt = self.0.prepare(session, terms).expect("an address of the system's allocator");
-        match self.0.insert(hash, attempt, add, guard) {
+        match self.0.insert(hash, attempt, || add, guard) {
             Insertion::Added(_) => FuzzInsert::Added,
             Insertion::Replaced(_, old) => FuzzInsert::Replaced(old.session().payload()),
             Insertion::Unchanged(_) => FuzzInsert::Unchanged,

@@ -89,7 +89,7 @@ mod tests {
         let terms = Membership { expiry: Timestamp::NEVER, external: false, fetched: false };
         let attempt =
             table.prepare(Arc::clone(session), terms).expect("an address of the system's allocator");
-        let added = table.insert(table.hash(&session.id()), attempt, true, guard);
+        let added = table.insert(table.hash(&session.id()), attempt, || true, guard);
         assert!(matches!(added, Insertion::Added(_) | Insertion::Replaced(..)));
     }
 

@@ -39,8 +39,8 @@ enum Scan<'g> {
 }
 
 impl RawTable {
-    /// Puts `entry` under `key`, in place of the entry that has the key unless `keep` says to leave it. With `add`
-    /// false, only in place of another.
+    /// Puts `entry` under `key`, in place of the entry that has the key unless `keep` says to leave it. If the key is absent
+    /// and `may_add` says no, it does nothing.
     ///
     /// # Safety
     ///
@@ -52,7 +52,7 @@ impl RawTable {
         hash: Hash,
         key: &SessionKey,
         entry: NonNull<Header>,
-        add: bool,
+        mut may_add: impl FnMut() -> bool,
         keep: impl Fn(Entry<'g>) -> bool,
         guard: &'g Guard,
     ) -> RawInsert<'g> {
@@ -97,7 +97,7 @@ impl RawTable {
                     }
                 }
                 Scan::Leaving => {}
-                Scan::Free { .. } | Scan::Full { .. } if !add => return RawInsert::Absent,
+                Scan::Free { .. } | Scan::Full { .. } if !may_add() => return RawInsert::Absent,
                 // Step 3.
                 Scan::Free { slot, seq } => {
                     let next = if is_broken(Rule::Version) { version } else { version.wrapping_add(1) };

@@ -91,7 +91,7 @@ impl ModelTable {
         let entry = NonNull::from(Box::leak(entry)).cast();
         let guard = Guard::for_model();
         // SAFETY: the entry is new and ours.
-        match unsafe { self.raw().insert(hash, &key, entry, true, |_| false, &guard) } {
+        match unsafe { self.raw().insert(hash, &key, entry, || true, |_| false, &guard) } {
             RawInsert::Added => None,
             RawInsert::Replaced(old) => Some(self.bury(old.pointer())),
             _ => panic!("no room in the model's bucket"),

@@ -110,13 +110,14 @@ impl<T: Payload> Table<T> {
         SlotWord::fits(entry).then_some(attempt)
     }
 
-    /// Puts the session under its key; with `add` false, only in place of another. Lock-free.
+    /// Puts the session under its key; if no other has it, only if `may_add` says so, which may be asked again and again.
+    /// Lock-free.
     #[inline]
     pub(crate) fn insert<'g>(
         &self,
         hash: Hash,
         attempt: Attempt<T>,
-        add: bool,
+        may_add: impl FnMut() -> bool,
         guard: &'g Guard,
     ) -> Insertion<'g, T> {
         let key = attempt.header().key();
@@ -127,7 +128,7 @@ impl<T: Payload> Table<T> {
             unsafe { std::ptr::eq(session_of::<T>(theirs), session_of::<T>(ours)) }
         };
         // SAFETY: `prepare` checked that the entry fits; nobody but the attempt can reach it.
-        match unsafe { self.raw.insert(hash, &key, attempt.entry, add, same, guard) } {
+        match unsafe { self.raw.insert(hash, &key, attempt.entry, may_add, same, guard) } {
             RawInsert::Added => {
                 mem::forget(attempt);
                 Insertion::Added(ours.header())
