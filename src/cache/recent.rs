@@ -29,12 +29,14 @@ impl Recent {
 
     #[inline]
     pub(crate) fn remember(&self, hash: Hash, left: Left) {
-        self.cell(hash).store(fingerprint(hash) | (left as u32 + 1), Ordering::Relaxed);
+        if let Some(cell) = self.cell(hash) {
+            cell.store(fingerprint(hash) | (left as u32 + 1), Ordering::Relaxed);
+        }
     }
 
     #[inline]
     pub(crate) fn recall(&self, hash: Hash) -> Option<Left> {
-        let word = self.cell(hash).load(Ordering::Relaxed);
+        let word = self.cell(hash)?.load(Ordering::Relaxed);
         match word.wrapping_sub(fingerprint(hash)) {
             1 => Some(Left::Evicted),
             2 => Some(Left::Consumed),
@@ -43,9 +45,10 @@ impl Recent {
         }
     }
 
+    /// There always is one; but a call that panics would cost every miss two instructions.
     #[inline]
-    fn cell(&self, Hash(hash): Hash) -> &AtomicU32 {
-        &self.cells[(hash >> 32) as usize & (self.cells.len() - 1)]
+    fn cell(&self, Hash(hash): Hash) -> Option<&AtomicU32> {
+        self.cells.get((hash >> 32) as usize & self.cells.len().wrapping_sub(1))
     }
 }
 

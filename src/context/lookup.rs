@@ -78,10 +78,26 @@ impl<T: Payload> SessionContext<T> {
         hash: Hash,
         guard: &'g Guard,
     ) -> Option<&'g Session<T>> {
-        let wanted = Wanted { key, context, now };
-        if guard.is_in_doubt() && self.cache.is_absent(hash, guard) {
-            return self.lookup_absent(wanted, hash, guard);
+        if guard.is_in_doubt() && !self.asks_outside && self.cache.is_absent(hash, guard) {
+            // And in doubt the thread stays.
+            self.counters.count_absent(self.cache.absence_of(hash), guard.thread());
+            return None;
         }
+        self.lookup_after_doubt(key, context, now, hash, guard)
+    }
+
+    /// As [`lookup_in_doubt`](Self::lookup_in_doubt), if the filter does not say that it is absent. A function of its own: what
+    /// it keeps in registers, the other would have to save.
+    #[inline(never)]
+    fn lookup_after_doubt<'g>(
+        &self,
+        key: &SessionKey,
+        context: &SessionIdContext,
+        now: Timestamp,
+        hash: Hash,
+        guard: &'g Guard,
+    ) -> Option<&'g Session<T>> {
+        let wanted = Wanted { key, context, now };
         match self.cache.glance(wanted, hash, guard) {
             Glance::Plain(found) => {
                 guard.set_doubt(false);

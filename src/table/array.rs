@@ -108,7 +108,9 @@ impl Array {
     /// The cell of the filter for the bucket that `hash` belongs to, if the array has one.
     #[inline(always)]
     pub(super) fn cell_of(&self, hash: u64) -> Option<Cell<'_>> {
-        self.cell(self.index_of(hash))
+        let index = self.index_of(hash);
+        // SAFETY: as in `root_of`, the index is below `count`, which the filter was made for.
+        self.filter.as_ref().map(|filter| unsafe { filter.cell_unchecked(index) })
     }
 
     /// The cell of the filter for bucket `index`, if the array has one.

@@ -100,11 +100,26 @@ impl Filter {
     /// The cell of a bucket of the array that the filter was made for.
     #[inline(always)]
     pub(super) fn cell(&self, bucket: usize) -> Cell<'_> {
-        Cell { word: &self.0[bucket / 2], shift: (bucket % 2) as u32 * WIDTH }
+        Cell::of(&self.0[bucket / 2], bucket)
+    }
+
+    /// # Safety
+    ///
+    /// The array that the filter was made for has this bucket.
+    #[inline(always)]
+    pub(super) unsafe fn cell_unchecked(&self, bucket: usize) -> Cell<'_> {
+        debug_assert!(bucket / 2 < self.0.len());
+        // SAFETY: there is a word for every two buckets, so by the caller there is this one.
+        Cell::of(unsafe { self.0.get_unchecked(bucket / 2) }, bucket)
     }
 }
 
-impl Cell<'_> {
+impl<'a> Cell<'a> {
+    #[inline(always)]
+    fn of(word: &'a AtomicU64, bucket: usize) -> Self {
+        Self { word, shift: (bucket % 2) as u32 * WIDTH }
+    }
+
     /// Where it is, to ask for it.
     pub(super) fn place(self) -> *const u64 {
         std::ptr::from_ref(self.word).cast()
