@@ -143,7 +143,7 @@ impl Home {
         }
     }
 
-    /// Frees what is in the inbox.
+    /// Frees what is in the inbox, opened or not.
     pub(super) fn free(&'static self) {
         for batch in self.opened.take().chain(self.inbox.take()) {
             one_at_a_time(move || {
@@ -152,7 +152,7 @@ impl Home {
         }
     }
 
-    /// Frees a few entries of what is in the inbox. For its owner, who has this page.
+    /// Frees a few entries of what is in the inbox, the oldest first. For its owner, who has this page.
     pub(super) fn free_few(&'static self, page: &'static Page) {
         let mut batches = self.opened.take();
         if batches.is_empty() {
@@ -175,7 +175,7 @@ impl Home {
         });
     }
 
-    /// Frees up to so many entries of a batch, which whoever has this page counts there; how many there were, and what is left.
+    /// Frees up to so many entries of a batch, which whoever has this page counts there; how many, and what is left.
     fn release(
         &self,
         batch: Box<Node<Batch>>,

@@ -7,8 +7,8 @@ use crate::epoch::Guard;
 use std::num::NonZeroU64;
 
 /// The lowest bits of a hint tell the membership from others that have its slot at other times, the next ones name the slot
-/// among those of all lines of the bucket and the highest the bucket. If a table ever had more buckets than that leaves room for, hints at the last of them would
-/// lead nowhere.
+/// among those of all lines of the bucket and the highest the bucket. If a table ever had more buckets than that leaves
+/// room for, hints at the last of them would lead nowhere.
 const PRINT_BITS: u32 = 24;
 const SLOT_BITS: u32 = 5;
 
