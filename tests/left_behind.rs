@@ -333,21 +333,34 @@ impl Payload for Dated {
     }
 }
 
-/// A thread that goes on taking frees what it took before, the oldest first: none waits while others come and go.
-#[test]
-fn none_waits_while_its_thread_goes_on() {
-    const COUNT: usize = 20_000;
-    let _alone = alone();
+/// How many others were taken, at most, before one was freed that a thread took, which takes so many under each guard.
+fn longest_wait(takes: usize) -> usize {
+    const COUNT: usize = 40_000;
     let (taken, longest) = (Arc::new(AtomicUsize::new(0)), Arc::default());
     let dated = |number| Dated { number, taken: Arc::clone(&taken), longest: Arc::clone(&longest) };
     let context = filled(COUNT, dated);
-    for n in 0..COUNT {
-        assert!(context.take(&key(n), NOBODY).is_some());
-        taken.store(n, Ordering::Relaxed);
+    for from in (0..COUNT).step_by(takes) {
+        let guard = pin();
+        for n in from..(from + takes).min(COUNT) {
+            assert!(context.take_borrowed(&key(n), NOBODY, &guard).is_some());
+            taken.store(n, Ordering::Relaxed);
+        }
     }
-    let longest = longest.load(Ordering::Relaxed);
-    // A stash, what the collector has of two epochs, and a batch that is freed six at a time.
-    assert!((64..400).contains(&longest), "one was freed after {longest} others were taken");
+    longest.load(Ordering::Relaxed)
+}
+
+/// A thread that goes on taking frees what it took before, about in order: none waits while others come and go.
+#[test]
+fn none_waits_while_its_thread_goes_on() {
+    let _alone = alone();
+    // A stash, what the collector has of two epochs, and a batch that is freed a few at a time; and what one guard holds.
+    for (takes, most) in [(1, 400), (6, 400), (12, 500), (32, 600), (64, 900), (256, 1_300)] {
+        let longest = longest_wait(takes);
+        assert!(
+            (64..most).contains(&longest),
+            "{takes} a guard: one was freed after {longest} others were taken"
+        );
+    }
 }
 
 /// A payload whose destructor keeps time for another context.

@@ -299,6 +299,7 @@ fn a_busy_thread_frees_what_it_took_and_not_what_another_did() {
         }
     });
     let away = away.load(Ordering::Relaxed);
-    // Who keeps time frees for all, once a second.
-    assert!(away < ROUNDS / 2, "{away} of {} were freed by the other thread", 2 * ROUNDS);
+    // Who keeps time frees for all, once a second; and on a busy machine a thread that waits for a processor has its inbox
+    // emptied when it is full, up to a third of all. If each freed what came its way, it would be nine tenths.
+    assert!(away < ROUNDS, "{away} of {} were freed by the other thread", 2 * ROUNDS);
 }

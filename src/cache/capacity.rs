@@ -12,7 +12,7 @@ pub(crate) const MAX_CAPACITY: usize = 1 << 36;
 
 /// How many sessions are in the cache or on their way into it, and how many may be.
 ///
-/// An insert reserves room before it touches the table, so the table never holds more than was reserved. A thread that
+/// An insert that adds reserves room before it announces, so the table never holds more than was reserved. A thread that
 /// finds no room evicts and passes the victim's room on; one that finds nothing to evict, since all room is held by
 /// inserts under way, goes over by its one session, and every insert settles what is over once it is done.
 ///

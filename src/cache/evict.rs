@@ -64,7 +64,7 @@ impl<T: Payload> Cache<T> {
             let victim = window.victim();
             let ages = victim.is_none_or(|(rank, _)| rank.ages_window());
             // Of entries that expire together the first go. A bucket of many is the last of its window more often than others,
-            // so it would keep its entries and grow; it is the first of the next.
+            // so it would keep its entries and grow; it is the first of the next. (Round a whole table the hand goes back by one.)
             let on = if ages || width == 1 { width } else { width - 1 };
             self.hands.set_position(guard.thread(), (from + on) % buckets);
             let Some((rank, victim)) = victim else {

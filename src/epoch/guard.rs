@@ -358,7 +358,7 @@ impl Guard {
                 while !page.stash.add(retired) {
                     self.make_room(page);
                 }
-                if page.stash.has_added(home::FEW as u64) {
+                if page.stash.added().is_multiple_of(home::FEW as u64) {
                     page.pins.set_due();
                 }
             } else {

@@ -31,9 +31,9 @@ pub(super) struct Batch {
 pub(super) struct Home {
     outbox: Stack<Batch>,
     inbox: Stack<Batch>,
-    // What its owner has taken out of the inbox and goes on with, the oldest first.
+    // What its owner has taken out of the inbox and goes on with, the first to come first.
     opened: Stack<Batch>,
-    // Batches in both, or on their way into the inbox.
+    // Batches in both, in somebody's hands, or on their way into the inbox.
     held: AtomicU32,
     // Batches that the collector has.
     away: AtomicU32,
@@ -63,13 +63,13 @@ pub(super) fn free_up_to(most: usize, patience: u32, mut step: impl FnMut()) -> 
 /// How many batches of a thread the collector has at most, as a rule: those of two epochs, and of the one that ends.
 const AWAY: u32 = 8;
 
-/// So many entries are freed at once, every so many that are retired: fewer than allocators keep for a thread's next
+/// So many entries are freed at once, every so many that are retired, and more if more were under one guard: fewer than allocators keep for a thread's next
 /// allocations (the C library seven of a size). What is more goes back to where it was allocated, perhaps under another
 /// thread's lock, and its neighbours are touched, which are in no cache.
 pub(super) const FEW: usize = 6;
 
-/// So many are freed while batches wait behind the one that they are taken from.
-const MORE: usize = FEW + 1;
+/// How many batches may be left in an inbox while its thread goes on.
+const SPARE: u32 = 2;
 
 /// One for each thread with a page, and one for all others.
 static HOMES: [CachePadded<Home>; ledger::PAGES + 1] =
@@ -152,27 +152,37 @@ impl Home {
         }
     }
 
-    /// Frees a few entries of what is in the inbox, the oldest first. For its owner, who has this page.
+    /// Frees as many as its owner, who has this page, has retired since, and one more while there are more batches than may be
+    /// left: batch by batch, about in the order in which they came.
     pub(super) fn free_few(&'static self, page: &'static Page) {
-        let mut batches = self.opened.take();
-        if batches.is_empty() {
-            self.inbox.take().for_each(|batch| batches.put_back(batch));
-        }
-        if batches.is_empty() {
+        // Asked also if there is nothing to free: what is made up for later is freed at once.
+        let retired = page.retired_since();
+        if self.held.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let mut left = if self.held.load(Ordering::Relaxed) > 1 { MORE } else { FEW };
         one_at_a_time(move || {
+            // Not more while a batch or two are left: to free more now and nothing later is what allocators keep too few for.
+            let more = self.held.load(Ordering::Relaxed) > SPARE;
+            let mut left = retired.max(1) + usize::from(more);
             while left > 0
-                && let Some(batch) = batches.next()
+                && let Some(batch) = self.open()
             {
                 let (freed, rest) = self.release(batch, left, Some(page));
                 left -= freed;
                 if let Some(rest) = rest {
-                    batches.put_back(rest);
+                    self.opened.put(rest);
                 }
             }
         });
+    }
+
+    /// The next batch to go on with. The others stay where a tick or a flush finds them: a destructor may take long.
+    fn open(&self) -> Option<Box<Node<Batch>>> {
+        let mut batches = self.opened.take();
+        if batches.is_empty() {
+            self.inbox.take().for_each(|batch| batches.put_back(batch));
+        }
+        batches.next()
     }
 
     /// Frees up to so many entries of a batch, which whoever has this page counts there; how many, and what is left.

@@ -51,6 +51,8 @@ pub(crate) struct Page {
     pub(crate) pins: Pins,
     sessions: AtomicU64,
     bytes: AtomicU64,
+    // What the stash had been given when its owner last asked.
+    asked: AtomicU64,
 }
 
 impl Page {
@@ -61,6 +63,7 @@ impl Page {
             pins: Pins::new(),
             sessions: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
         }
     }
 
@@ -70,6 +73,14 @@ impl Page {
         self.sessions.store(self.sessions.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         self.bytes
             .store(self.bytes.load(Ordering::Relaxed).wrapping_add(u64::from(weight)), Ordering::Relaxed);
+    }
+
+    /// How many the owner, who asks, has retired since it last asked.
+    pub(crate) fn retired_since(&self) -> usize {
+        let added = self.stash.added();
+        let before = self.asked.load(Ordering::Relaxed);
+        self.asked.store(added, Ordering::Relaxed);
+        added.wrapping_sub(before) as usize
     }
 
     /// The owner has freed sessions of this weight together, whoever retired them: the sums over all pages are what counts.

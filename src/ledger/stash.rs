@@ -57,11 +57,11 @@ impl Stash {
         true
     }
 
-    /// Whether so many entries have been added since this was last so. For the owner.
+    /// How many have ever been added. For the owner.
     #[cfg(not(resumption_loom))]
     #[inline]
-    pub(crate) fn has_added(&self, some: u64) -> bool {
-        self.added.load(Ordering::Relaxed).is_multiple_of(some)
+    pub(crate) fn added(&self) -> u64 {
+        self.added.load(Ordering::Relaxed)
     }
 
     /// Takes what is there, all of it to one taker: one exchange for all.

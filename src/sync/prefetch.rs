@@ -20,7 +20,12 @@ pub(crate) fn prefetch<T>(address: *const T) {
 pub(crate) fn prefetch_all<T>(address: *const T) {
     const LINE: usize = 64;
     const MOST: usize = 16 * LINE;
-    for at in (0..size_of::<T>().min(MOST)).step_by(LINE) {
+    let size = size_of::<T>().min(MOST);
+    for at in (0..size).step_by(LINE) {
         prefetch(address.wrapping_byte_add(at));
+    }
+    // It may begin in the middle of a line.
+    if size > 0 {
+        prefetch(address.wrapping_byte_add(size - 1));
     }
 }

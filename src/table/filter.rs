@@ -10,8 +10,9 @@
 //! can be added, so what it sees in the slots, and its own, is all there is. An insert that was helped meanwhile, and others
 //! after it, would clear the bits of these; so whatever sets bits raises the version, and an insert clears by a
 //! compare-and-swap of the word as it was before its announcement. What the neighbour sets meanwhile makes it fail too, and
-//! then the insert only adds its bits. The version wraps after 2^16 inserts into two buckets, which a thread would have to
-//! sleep through between two instructions, and wake up at exactly that one.
+//! then the insert only adds its bits. The version wraps after 2^16 changes of the word, each an insert into one of two
+//! buckets, a helper's or a mover's share in one; a thread would have to sleep through them between its look at the slots
+//! and the swap, wake up at exactly that one, and find all other bits as they were.
 
 use super::bucket::Line;
 use super::raw::{Hash, OutOfMemory};

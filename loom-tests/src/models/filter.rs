@@ -25,6 +25,17 @@ fn growing(count: usize) -> (Arc<ModelTable>, Vec<u8>) {
     (table, keys)
 }
 
+/// A table of two buckets that share a word, and two keys of each.
+fn neighbours() -> (Arc<ModelTable>, [[u8; 2]; 2]) {
+    let table = Arc::new(ModelTable::with_filter(2));
+    let keys = |bucket| {
+        let mut keys = (1..=255).filter(|key| table.bucket_of(*key) == bucket);
+        [(); 2].map(|()| keys.next().expect("a key"))
+    };
+    let keys = [keys(0), keys(1)];
+    (table, keys)
+}
+
 models! {
     /// Two inserts, each of which clears what was left behind, and may have to help the other: both are found.
     fn filter_meets_two_inserts() {
@@ -76,9 +87,8 @@ models! {
 
     /// Inserts into two buckets that share a word, each of which clears what was left behind in its own.
     fn filter_meets_neighbours() {
-        let table = Arc::new(ModelTable::with_filter(2));
-        let [a, b] = [0, 1].map(|bucket| (1..=255).find(|key| table.bucket_of(*key) == bucket).expect("a key"));
-        for key in [a, b] {
+        let (table, [[old_a, a], [old_b, b]]) = neighbours();
+        for key in [old_a, old_b] {
             table.insert(key, 0);
             table.take(key);
         }
@@ -87,6 +97,21 @@ models! {
         assert_eq!((table.insert(b, 2), table.get(b)), (None, Some(2)), "found by who has just inserted it");
         assert_eq!(inserter.join().unwrap(), (None, Some(1)));
         assert_eq!((table.get(a), table.get(b)), (Some(1), Some(2)));
+    }
+
+    /// A bucket moves while an insert clears what was left behind in its neighbour: its cell still says nothing.
+    fn neighbours_insert_meets_growth() {
+        let (table, [[moved, new], [old, b]]) = neighbours();
+        table.insert(old, 0);
+        table.take(old);
+        table.insert(moved, 1);
+        table.start_growth();
+        let other = Arc::clone(&table);
+        let inserter = thread::spawn(move || (other.insert(b, 2), other.get(b)));
+        table.move_some();
+        assert_eq!((table.insert(new, 3), table.get(new)), (None, Some(3)), "it is in the next array");
+        assert_eq!(inserter.join().unwrap(), (None, Some(2)));
+        assert_eq!([moved, b, new].map(|key| table.get(key)), [Some(1), Some(2), Some(3)]);
     }
 
     /// A bucket moves while its keys are looked up: what is there throughout is found, in whichever array.
