@@ -150,17 +150,23 @@ fn departure_2_use_is_forgotten_in_time() {
     assert!(!bed.context.contains(&key(0)));
 }
 
+/// Room for 1,000, of which half is held by sessions that are in use.
+fn half_in_use() -> Bed {
+    let bed = bed(1_000);
+    (0..500).for_each(|n| drop(bed.add(n)));
+    for _ in 0..3 {
+        (0..500).for_each(|n| assert_eq!(bed.find(&key(n)), Some(n)));
+    }
+    bed
+}
+
 /// Security: a flood of full handshakes that never resume must not push out sessions that do.
 ///
 /// Of 60 runs 49 kept 495 to 500 of the 500, and the others 466 to 485: a window that holds none but sessions in use ages
 /// them all together. LRU would keep none.
 #[test]
 fn a_flood_does_not_push_out_what_resumes() {
-    let bed = bed(1_000);
-    (0..500).for_each(|n| drop(bed.add(n)));
-    for _ in 0..3 {
-        (0..500).for_each(|n| assert_eq!(bed.find(&key(n)), Some(n)));
-    }
+    let bed = half_in_use();
     (500..20_500).for_each(|n| drop(bed.add_of(ticket(n), n)));
     let kept = (0..500).filter(|&n| bed.context.contains(&key(n))).count();
     assert!(kept >= 400, "only {kept} of 500 sessions in use survived");
@@ -170,11 +176,7 @@ fn a_flood_does_not_push_out_what_resumes() {
 /// Room is made for one session at a time, however many came and went: no bucket gets so full that it needs room of its own.
 #[test]
 fn a_full_cache_stays_full() {
-    let bed = bed(1_000);
-    (0..500).for_each(|n| drop(bed.add(n)));
-    for _ in 0..3 {
-        (0..500).for_each(|n| assert_eq!(bed.find(&key(n)), Some(n)));
-    }
+    let bed = half_in_use();
     (500..1_000).for_each(|n| drop(bed.add(n)));
     for n in 1_000..20_000 {
         bed.add_of(ticket(n), n);

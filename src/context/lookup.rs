@@ -78,12 +78,20 @@ impl<T: Payload> SessionContext<T> {
         hash: Hash,
         guard: &'g Guard,
     ) -> Option<&'g Session<T>> {
-        if guard.is_in_doubt() && !self.asks_outside && self.cache.is_absent(hash, guard) {
-            // And in doubt the thread stays.
-            self.counters.count_absent(self.cache.absence_of(hash), guard.thread());
+        if self.misses_again(hash, guard) {
             return None;
         }
         self.lookup_after_doubt(key, context, now, hash, guard)
+    }
+
+    /// Whether the filter says to a thread in doubt, in which it stays, that nobody has this key; then that is counted.
+    #[inline(always)]
+    fn misses_again(&self, hash: Hash, guard: &Guard) -> bool {
+        let misses = guard.is_in_doubt() && !self.asks_outside && self.cache.is_absent(hash, guard);
+        if misses {
+            self.counters.count_absent(self.cache.absence_of(hash), guard.thread());
+        }
+        misses
     }
 
     /// As [`lookup_in_doubt`](Self::lookup_in_doubt), if the filter does not say that it is absent. A function of its own: what
@@ -175,8 +183,7 @@ impl<T: Payload> SessionContext<T> {
         let wanted = Wanted { key, context: id_context, now: self.now() };
         if self.is_plain() {
             let hash = self.cache.hash_of(key);
-            if guard.is_in_doubt() && !self.asks_outside && self.cache.is_absent(hash, &guard) {
-                self.count_absent(hash, &guard);
+            if self.misses_again(hash, &guard) {
                 return None;
             }
             if let Glance::Plain(found) = self.cache.glance(wanted, hash, &guard) {

@@ -63,9 +63,9 @@ pub(super) fn free_up_to(most: usize, patience: u32, mut step: impl FnMut()) -> 
 /// How many batches of a thread the collector has at most, as a rule: those of two epochs, and of the one that ends.
 const AWAY: u32 = 8;
 
-/// So many entries are freed at once, every so many that are retired, and more if more were under one guard: fewer than allocators keep for a thread's next
-/// allocations (the C library seven of a size). What is more goes back to where it was allocated, perhaps under another
-/// thread's lock, and its neighbours are touched, which are in no cache.
+/// So many entries are freed at once, every so many that are retired, and more if more were under one guard: fewer than
+/// allocators keep for a thread's next allocations (the C library seven of a size). What is more goes back to where it was
+/// allocated, perhaps under another thread's lock, and its neighbours are touched, which are in no cache.
 pub(super) const FEW: usize = 6;
 
 /// How many batches may be left in an inbox while its thread goes on.
