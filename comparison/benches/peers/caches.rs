@@ -23,8 +23,6 @@ type MokaCache = moka::sync::Cache<SessionKey, Arc<Stored>, RandomState>;
 pub(crate) struct Moka(pub(crate) MokaCache);
 
 impl Peer for Moka {
-    const EVICTS: bool = true;
-
     fn new(capacity: usize, exact: bool) -> Self {
         let builder = moka::sync::Cache::builder().initial_capacity(capacity);
         Self(builder.max_capacity(roomy(capacity, exact) as u64).build_with_hasher(RandomState::new()))
@@ -59,8 +57,6 @@ type QuickCache = quick_cache::sync::Cache<SessionKey, Arc<Stored>, UnitWeighter
 pub(crate) struct Quick(pub(crate) QuickCache);
 
 impl Peer for Quick {
-    const EVICTS: bool = true;
-
     fn new(capacity: usize, exact: bool) -> Self {
         let room = roomy(capacity, exact);
         let lifecycle = DefaultLifecycle::default();
@@ -103,8 +99,6 @@ type Ufo = TinyUfo<SessionKey, Arc<(SessionKey, Stored)>>;
 pub(crate) struct Tiny(Ufo);
 
 impl Peer for Tiny {
-    const EVICTS: bool = true;
-
     fn new(capacity: usize, exact: bool) -> Self {
         let room = roomy(capacity, exact);
         Self(TinyUfo::new(room, room))
@@ -142,8 +136,6 @@ impl Worker for On<'_, Ufo> {
 pub(crate) struct Rustls(Arc<ServerSessionMemoryCache>);
 
 impl Peer for Rustls {
-    const EVICTS: bool = true;
-
     fn new(capacity: usize, _: bool) -> Self {
         Self(ServerSessionMemoryCache::new(capacity))
     }

@@ -54,11 +54,12 @@ pub(crate) fn run(plan: &mut Plan, sessions: usize) {
 
     macro_rules! peer {
         ($name:expr, $cache:expr, |$c:ident| $len:expr) => {
-            let $c = $cache;
-            $c.worker().fill(&all);
-            let insert = |item: &Item, expiry| $c.worker().insert(item, expiry);
-            against(plan, $name, &all, &dying, insert, |now| $c.expire(now), || $len);
-            drop($c);
+            if plan.fits($name, sessions) {
+                let $c = $cache;
+                $c.worker().fill(&all);
+                let insert = |item: &Item, expiry| $c.worker().insert(item, expiry);
+                against(plan, $name, &all, &dying, insert, |now| $c.expire(now), || $len);
+            }
         };
     }
     peer!("RwLock + HashMap", Locking::new(sessions, false), |c| c.len());

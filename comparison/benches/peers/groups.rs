@@ -1,7 +1,7 @@
 //! Which workload is run against whom, at which size.
 
 use crate::caches::{Moka, Quick, Rustls, Tiny};
-use crate::load::{Load, SingleUse, items};
+use crate::load::{Item, Load, SingleUse, items};
 use crate::maps::{Dash, Locking, OnlyRead, Papaya, PapayaOneGuard, Scc, SccOneGuard, Unsynchronised};
 use crate::openssl::OpenSsl;
 use crate::ours::{Batches, EachPin, Hold, OneGuard, Ours, Repin};
@@ -24,6 +24,11 @@ pub(crate) enum Who {
 
 const LOOKUPS: [Workload; 4] = [Workload::Isolated, Workload::Streamed, Workload::Miss, Workload::Zipf];
 const THREADS: [usize; 2] = [1, 2];
+
+const MOKA: &str = "moka";
+const QUICK: &str = "quick_cache";
+const TINY: &str = "TinyUFO";
+const OURS: &str = "our own cache";
 
 /// Runs the workloads and gathers the results.
 pub(crate) struct Plan {
@@ -102,7 +107,12 @@ impl Plan {
     }
 
     /// Whether a peer with so many sessions fits into memory; if not, says so in the notes.
-    fn fits(&mut self, peer: &str, sessions: usize, bytes_each: u64) -> bool {
+    pub(crate) fn fits(&mut self, peer: &str, sessions: usize) -> bool {
+        let bytes_each = match peer {
+            OPENSSL => 1200,
+            MOKA | QUICK | TINY | RUSTLS => 900,
+            _ => 450,
+        };
         let fits = available() > sessions as u64 * bytes_each + (2 << 30);
         if !fits {
             self.results
@@ -143,11 +153,11 @@ impl Plan {
         if who == Who::Maps {
             return;
         }
-        self.lookups_of::<Moka>("moka", &load, &ours);
-        self.lookups_of::<Quick>("quick_cache", &load, &ours);
-        self.lookups_of::<Tiny>("TinyUFO", &load, &ours);
+        self.lookups_of::<Moka>(MOKA, &load, &ours);
+        self.lookups_of::<Quick>(QUICK, &load, &ours);
+        self.lookups_of::<Tiny>(TINY, &load, &ours);
         self.lookups_of::<Rustls>(RUSTLS, &load, &ours);
-        if self.fits(OPENSSL, sessions, 1200) {
+        if self.fits(OPENSSL, sessions) {
             let openssl = OpenSsl::new(sessions);
             openssl.worker().fill(&load.by_index());
             assert_eq!(openssl.len(), sessions);
@@ -208,7 +218,7 @@ impl Plan {
     /// Fills a peer and compares its lookups; returns it for more.
     fn lookups_of<P: Peer>(&mut self, peer: &'static str, load: &Load, ours: &Ours) -> Option<P> {
         let sessions = load.live.len();
-        if !self.fits(peer, sessions, if P::EVICTS { 900 } else { 450 }) {
+        if !self.fits(peer, sessions) {
             return None;
         }
         let cache = P::new(sessions, false);
@@ -244,24 +254,34 @@ impl Plan {
         (&mut map).fill(&load.by_index());
         self.against_map(Workload::Mixed, &load, &ours, &mut map);
         drop(map);
-        self.mixed_of("RwLock + HashMap", &Locking::new(sessions, false), &load, &ours);
-        self.mixed_of("dashmap", &Dash::new(sessions, false), &load, &ours);
-        self.mixed_of("papaya", &Papaya::new(sessions, false), &load, &ours);
-        self.mixed_of("scc::HashIndex", &Scc::new(sessions, false), &load, &ours);
-        self.mixed_of("moka", &Moka::new(sessions, false), &load, &ours);
-        self.mixed_of("quick_cache", &Quick::new(sessions, false), &load, &ours);
-        self.mixed_of("TinyUFO", &Tiny::new(sessions, false), &load, &ours);
-        self.mixed_of(RUSTLS, &Rustls::new(sessions, false), &load, &ours);
-        self.mixed_of(OPENSSL, &OpenSsl::new(sessions), &load, &ours);
+        self.mixed_of("RwLock + HashMap", || Locking::new(sessions, false), &load, &ours);
+        self.mixed_of("dashmap", || Dash::new(sessions, false), &load, &ours);
+        self.mixed_of("papaya", || Papaya::new(sessions, false), &load, &ours);
+        self.mixed_of("scc::HashIndex", || Scc::new(sessions, false), &load, &ours);
+        self.mixed_of(MOKA, || Moka::new(sessions, false), &load, &ours);
+        self.mixed_of(QUICK, || Quick::new(sessions, false), &load, &ours);
+        self.mixed_of(TINY, || Tiny::new(sessions, false), &load, &ours);
+        self.mixed_of(RUSTLS, || Rustls::new(sessions, false), &load, &ours);
+        self.mixed_of(OPENSSL, || OpenSsl::new(sessions), &load, &ours);
         assert_eq!(ours.len(), sessions);
     }
 
-    fn mixed_of<S: Shared>(&mut self, peer: &'static str, cache: &S, load: &Load, ours: &Ours) {
+    fn mixed_of<S: Shared>(
+        &mut self,
+        peer: &'static str,
+        make: impl FnOnce() -> S,
+        load: &Load,
+        ours: &Ours,
+    ) {
+        if !self.fits(peer, load.live.len()) {
+            return;
+        }
+        let cache = make();
         cache.worker().fill(&load.by_index());
         for threads in THREADS {
             let mut turns = self.our_turns(&[Way::EachPin], Workload::Mixed, load, ours, threads);
             let feeds = Feed::of(Workload::Mixed, load, threads, 0);
-            turns.push(Box::new(shared(cache, Workload::Mixed, feeds, self.extent.turn())));
+            turns.push(Box::new(shared(&cache, Workload::Mixed, feeds, self.extent.turn())));
             self.compare((Workload::Mixed, load.live.len(), threads), &[Way::EachPin], peer, turns);
         }
     }
@@ -279,27 +299,35 @@ impl Plan {
                 let theirs = alone(&mut map, Workload::SingleUse, feed, self.extent.turn());
                 self.single_use_of(HASHBROWN, Box::new(theirs), &halves, room);
             }
-            self.single_use_in("RwLock + HashMap", &Locking::new(room, false), &halves, room);
-            self.single_use_in("dashmap", &Dash::new(room, false), &halves, room);
-            self.single_use_in("papaya", &Papaya::new(room, false), &halves, room);
-            self.single_use_in("scc::HashIndex", &Scc::new(room, false), &halves, room);
-            self.single_use_in("moka", &Moka::new(room, false), &halves, room);
-            self.single_use_in("quick_cache", &Quick::new(room, false), &halves, room);
-            self.single_use_in("TinyUFO", &Tiny::new(room, false), &halves, room);
-            self.single_use_in(RUSTLS, &Rustls::new(room, false), &halves, room);
-            let mut openssl = OpenSsl::new(room);
-            let mut all: Vec<_> = halves.iter().flat_map(|h| h.inserts.iter().flatten()).copied().collect();
-            all.sort_unstable_by_key(|item| item.index);
-            openssl.prepare(&all);
-            self.single_use_in(OPENSSL, &openssl, &halves, room);
+            self.single_use_in("RwLock + HashMap", || Locking::new(room, false), &halves, room);
+            self.single_use_in("dashmap", || Dash::new(room, false), &halves, room);
+            self.single_use_in("papaya", || Papaya::new(room, false), &halves, room);
+            self.single_use_in("scc::HashIndex", || Scc::new(room, false), &halves, room);
+            self.single_use_in(MOKA, || Moka::new(room, false), &halves, room);
+            self.single_use_in(QUICK, || Quick::new(room, false), &halves, room);
+            self.single_use_in(TINY, || Tiny::new(room, false), &halves, room);
+            self.single_use_in(RUSTLS, || Rustls::new(room, false), &halves, room);
+            self.single_use_in(OPENSSL, || prepared(room, &halves), &halves, room);
         }
     }
 
-    fn single_use_in<S: Shared>(&mut self, peer: &'static str, cache: &S, halves: &[SingleUse], room: usize) {
+    fn single_use_in<S: Shared>(
+        &mut self,
+        peer: &'static str,
+        make: impl FnOnce() -> S,
+        halves: &[SingleUse],
+        room: usize,
+    ) {
+        // OpenSSL's sessions are made beforehand, those of both halves.
+        let most = if peer == OPENSSL { 2 * room } else { room };
+        if !self.fits(OURS, room) || !self.fits(peer, most) {
+            return;
+        }
+        let cache = make();
         for half in halves {
             cache.worker().fill(&half.inserts[0]);
         }
-        let theirs = shared(cache, Workload::SingleUse, single_use_feeds(halves), self.extent.turn());
+        let theirs = shared(&cache, Workload::SingleUse, single_use_feeds(halves), self.extent.turn());
         self.single_use_of(peer, Box::new(theirs), halves, room);
     }
 
@@ -323,31 +351,44 @@ impl Plan {
         let live = items(&mut rng, 1 << 20);
         let load = Load { live, keys: Vec::new(), zipf: Vec::new(), absent: Vec::new() };
         for threads in THREADS {
-            self.evict_in("moka", &Moka::new(sessions, true), &load, &old, threads);
-            self.evict_in("quick_cache", &Quick::new(sessions, true), &load, &old, threads);
-            self.evict_in("TinyUFO", &Tiny::new(sessions, true), &load, &old, threads);
-            self.evict_in(RUSTLS, &Rustls::new(sessions, true), &load, &old, threads);
-            self.evict_in(OPENSSL, &OpenSsl::new(sessions), &load, &old, threads);
+            self.evict_in(MOKA, || Moka::new(sessions, true), &load, &old, threads);
+            self.evict_in(QUICK, || Quick::new(sessions, true), &load, &old, threads);
+            self.evict_in(TINY, || Tiny::new(sessions, true), &load, &old, threads);
+            self.evict_in(RUSTLS, || Rustls::new(sessions, true), &load, &old, threads);
+            self.evict_in(OPENSSL, || OpenSsl::new(sessions), &load, &old, threads);
         }
     }
 
     fn evict_in<S: Shared>(
         &mut self,
         peer: &'static str,
-        cache: &S,
+        make: impl FnOnce() -> S,
         load: &Load,
-        old: &[crate::load::Item],
+        old: &[Item],
         threads: usize,
     ) {
+        if !self.fits(OURS, old.len()) || !self.fits(peer, old.len()) {
+            return;
+        }
+        let cache = make();
         let ours = Ours::new(old.len());
         EachPin::of(&ours).worker().fill(old);
         cache.worker().fill(old);
         let mut turns = self.our_turns(&[Way::EachPin], Workload::AtCapacity, load, &ours, threads);
         let feeds = Feed::of(Workload::AtCapacity, load, threads, 0);
-        turns.push(Box::new(shared(cache, Workload::AtCapacity, feeds, self.extent.turn())));
+        turns.push(Box::new(shared(&cache, Workload::AtCapacity, feeds, self.extent.turn())));
         self.compare((Workload::AtCapacity, old.len(), threads), &[Way::EachPin], peer, turns);
         assert_eq!(ours.len(), old.len(), "full, and not over");
     }
+}
+
+/// OpenSSL's cache, and a session for each key of these halves.
+fn prepared(room: usize, halves: &[SingleUse]) -> OpenSsl {
+    let mut openssl = OpenSsl::new(room);
+    let mut all: Vec<_> = halves.iter().flat_map(|h| h.inserts.iter().flatten()).copied().collect();
+    all.sort_unstable_by_key(|item| item.index);
+    openssl.prepare(&all);
+    openssl
 }
 
 fn single_use_feeds(halves: &[SingleUse]) -> Vec<Feed<'_>> {

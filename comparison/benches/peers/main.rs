@@ -2,10 +2,10 @@
 //!
 //! | argument | |
 //! |---|---|
-//! | none | 31 rounds, up to 8,000,000 sessions where the memory allows |
+//! | none | 31 rounds, up to 8,000,000 sessions where the memory allows: some 20 minutes |
 //! | `--quick` | 7 rounds, up to 1,000,000 sessions: under five minutes |
 //! | `--smoke` | seconds: does everything run? The figures mean nothing |
-//! | `--large` | 8,000,000 sessions with `--quick` too, against the maps only |
+//! | `--large` | lookups in 8,000,000 sessions with `--quick` too, against the maps only |
 //! | `--rounds N` | so many rounds instead |
 //! | `--only PART` | of `lookups`, `growth`, `mixed`, `single-use`, `at-capacity`, `expiry`, `large` |
 //!
@@ -56,6 +56,9 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
+/// As many sessions as are run at most, where the memory allows.
+const LARGE: usize = 8_000_000;
+
 /// What is to be run, and with how many sessions.
 fn parts(extent: Extent) -> Vec<(&'static str, usize)> {
     let mut arguments = std::env::args().skip_while(|argument| argument != "--only").skip(1);
@@ -71,7 +74,10 @@ fn parts(extent: Extent) -> Vec<(&'static str, usize)> {
     let mut parts: Vec<_> = sizes.iter().flat_map(|&size| each.map(|part| (part, size))).collect();
     parts.extend(others.iter().map(|&size| ("growth", size)));
     if large {
-        parts.push(("large", 8_000_000));
+        parts.push(("large", LARGE));
+    }
+    if extent == Extent::Full {
+        parts.extend(each[1..].iter().map(|&part| (part, LARGE)));
     }
     parts.retain(|(part, _)| only.as_deref().is_none_or(|only| only == *part));
     parts

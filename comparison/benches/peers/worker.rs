@@ -85,9 +85,6 @@ pub(crate) trait Shared: Sync {
 
 /// A peer that can be built.
 pub(crate) trait Peer: Shared + Sized {
-    /// Whether it keeps to its capacity by evicting.
-    const EVICTS: bool = false;
-
     /// Room for this many sessions; exactly this many if it evicts and `exact` is set, and otherwise enough.
     fn new(capacity: usize, exact: bool) -> Self;
 }
