@@ -46,7 +46,24 @@ pub(super) fn candidates(line: &Line, tag: u16) -> u32 {
 }
 
 /// Whether both pairs are equal: one branch, where two comparisons would be two.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", target_feature = "avx2", not(miri)))]
+#[inline(always)]
+pub(super) fn both_equal(first: (&[u8; 32], &[u8; 32]), second: (&[u8; 32], &[u8; 32])) -> bool {
+    use std::arch::x86_64::{_mm256_and_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8};
+    let equal = |(a, b): (&[u8; 32], &[u8; 32])| {
+        // SAFETY: the crate is compiled for processors that have AVX2; each load is of an array of 32 bytes, at any
+        // alignment.
+        unsafe {
+            let load = |bytes: &[u8; 32]| _mm256_loadu_si256(bytes.as_ptr().cast());
+            _mm256_cmpeq_epi8(load(a), load(b))
+        }
+    };
+    // SAFETY: as above, AVX2.
+    unsafe { _mm256_movemask_epi8(_mm256_and_si256(equal(first), equal(second))) == -1 }
+}
+
+/// As above, for x86-64 of which no more is known.
+#[cfg(all(target_arch = "x86_64", not(target_feature = "avx2"), not(miri)))]
 #[inline(always)]
 pub(super) fn both_equal(first: (&[u8; 32], &[u8; 32]), second: (&[u8; 32], &[u8; 32])) -> bool {
     use std::arch::x86_64::{_mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8};
@@ -69,4 +86,21 @@ pub(super) fn both_equal(first: (&[u8; 32], &[u8; 32]), second: (&[u8; 32], &[u8
 #[inline(always)]
 pub(super) fn both_equal(first: (&[u8; 32], &[u8; 32]), second: (&[u8; 32], &[u8; 32])) -> bool {
     first.0 == first.1 && second.0 == second.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_pairs_must_be_equal_in_every_byte() {
+        let (a, b) = ([7; 32], [9; 32]);
+        assert!(both_equal((&a, &a.clone()), (&b, &b.clone())));
+        for at in 0..32 {
+            let mut other = a;
+            other[at] ^= 0x80;
+            assert!(!both_equal((&a, &other), (&b, &b)), "byte {at} of the first");
+            assert!(!both_equal((&b, &b), (&other, &a)), "byte {at} of the second");
+        }
+    }
 }
