@@ -149,7 +149,7 @@ fn is_kept<T: Payload>(member: Member<'_, T>, keep: Option<&Header>) -> bool {
 #[cfg(all(test, not(resumption_loom)))]
 mod tests {
     use super::*;
-    use crate::cache::Terms;
+    use crate::cache::{CacheInsert, Terms};
     use crate::epoch;
     use crate::session::{Membership, ProtocolVersion, Session, SessionId, SessionKey};
     use std::collections::BTreeSet;
@@ -170,8 +170,9 @@ mod tests {
         let membership = Membership { expiry: Timestamp::from_unix(2_000), external: false, fetched: false };
         let terms = Terms { membership, now: NOW };
         let session = Arc::new(Session::<u32>::builder(key).build(n));
-        let added = cache.insert(session, cache.hash_of(&key), terms, &mut Departures::new(false), guard);
-        assert!(added.is_ok());
+        let attempt = cache.prepare(session, terms).expect("an address of the system's allocator");
+        let added = cache.insert(attempt, cache.hash_of(&key), terms, &mut Departures::new(false), guard);
+        assert!(matches!(added, CacheInsert::Added));
     }
 
     fn held(cache: &Cache<u32>, guard: &Guard) -> BTreeSet<u32> {

@@ -6,14 +6,26 @@ use crate::clock::Timestamp;
 use crate::epoch::Guard;
 use crate::error::AddError;
 use crate::session::{Header, Membership, Payload, Session};
-use crate::table::{Attempt, Hash, Insertion};
+use crate::table::{Attempt, Hash, Insertion, New, Unlinked};
 use std::sync::Arc;
 
 /// How an insert ended.
-pub(crate) enum CacheInsert<T> {
+pub(crate) enum CacheInsert<R> {
     Added,
-    Replaced(Arc<Session<T>>),
+    /// This has left, or what is made of it.
+    Replaced(R),
     Unchanged,
+}
+
+impl<R> CacheInsert<R> {
+    #[inline]
+    pub(crate) fn map<S>(self, replaced: impl FnOnce(R) -> S) -> CacheInsert<S> {
+        match self {
+            Self::Added => CacheInsert::Added,
+            Self::Replaced(old) => CacheInsert::Replaced(replaced(old)),
+            Self::Unchanged => CacheInsert::Unchanged,
+        }
+    }
 }
 
 /// What an insert needs to know besides the session.
@@ -27,18 +39,29 @@ pub(crate) struct Terms {
 const EVICTIONS_PER_STEP: usize = 256;
 
 impl<T: Payload> Cache<T> {
-    /// Adds a session whose key has this hash, evicting others when there is no room.
+    /// Prepares a session to be [inserted](Self::insert) on these terms.
     #[inline]
-    pub(crate) fn insert(
+    pub(crate) fn prepare(&self, session: Arc<Session<T>>, terms: Terms) -> Result<Attempt<T>, AddError> {
+        self.table.prepare(session, terms.membership).ok_or(AddError::Address)
+    }
+
+    /// The same for a session that nobody else has.
+    #[inline]
+    pub(crate) fn prepare_new(&self, session: New<T>, terms: Terms) -> Result<Attempt<T>, AddError> {
+        self.table.prepare_new(session, terms.membership).ok_or(AddError::Address)
+    }
+
+    /// Adds a session that was prepared on these terms and whose key has this hash, evicting others when there is no room.
+    #[inline]
+    pub(crate) fn insert<'g>(
         &self,
-        session: Arc<Session<T>>,
+        mut attempt: Attempt<T>,
         hash: Hash,
         terms: Terms,
         departures: &mut Departures<T>,
-        guard: &Guard,
-    ) -> Result<CacheInsert<T>, AddError> {
-        let weight = session.header().weight();
-        let mut attempt = self.table.prepare(session, terms.membership).ok_or(AddError::Address)?;
+        guard: &'g Guard,
+    ) -> CacheInsert<Unlinked<'g, T>> {
+        let weight = attempt.header().weight();
         // Only who adds needs room for a session, and not who replaces; for bytes both do.
         let mut reserved = self.capacity.counts_bytes() && self.capacity.try_reserve(weight, guard.thread());
         loop {
@@ -51,13 +74,13 @@ impl<T: Payload> Cache<T> {
                     self.file(hash, terms);
                     self.settle(Some(header), terms.now, departures, guard);
                     self.table.grow(self.capacity.used(), guard);
-                    return Ok(CacheInsert::Added);
+                    return CacheInsert::Added;
                 }
                 Insertion::Replaced(header, old) => {
                     self.capacity.replace(reserved, weight, old.header().weight(), guard.thread());
                     self.file(hash, terms);
                     self.settle(Some(header), terms.now, departures, guard);
-                    return Ok(CacheInsert::Replaced(old.to_arc()));
+                    return CacheInsert::Replaced(old);
                 }
                 Insertion::Unchanged(header) => {
                     if !terms.membership.fetched {
@@ -67,7 +90,7 @@ impl<T: Payload> Cache<T> {
                     if reserved {
                         self.capacity.give_back(weight, guard.thread());
                     }
-                    return Ok(CacheInsert::Unchanged);
+                    return CacheInsert::Unchanged;
                 }
                 Insertion::Absent(again) => {
                     self.make_room(weight, terms.now, departures, guard);

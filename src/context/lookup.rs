@@ -282,13 +282,13 @@ impl<T: Payload> SessionContext<T> {
         };
         if session.is_resumable() {
             self.counters.count(Counter::CbHits, guard.thread());
-            if !mode.contains(SessionCacheMode::NO_INTERNAL_STORE) {
+            if mode.stores_inside() {
                 let renew =
                     mode.contains(SessionCacheMode::UPDATE_TIME) && wanted.now <= session.expires_at();
                 let expiry = session.expiry_if_used_at(if renew { wanted.now } else { session.time() });
                 let membership = Membership { expiry, external, fetched: true };
                 // One that cannot be stored is used all the same.
-                let _ = self.insert(Arc::clone(&session), Terms { membership, now: wanted.now });
+                let _ = self.insert(Arc::clone(&session), Terms { membership, now: wanted.now }, |_| ());
                 let valid = || self.removals.is_still(hash, removals);
                 self.cache.confirm(&session, valid, guard);
             }

@@ -79,6 +79,12 @@ impl SessionCacheMode {
         word.cast_signed() < 0
     }
 
+    /// Whether what is stored automatically goes into the internal table too.
+    #[inline]
+    pub(crate) const fn stores_inside(self) -> bool {
+        !self.contains(Self::NO_INTERNAL_STORE)
+    }
+
     pub(crate) const fn stores_for(self, side: Side) -> bool {
         self.contains(match side {
             Side::Client => Self::CLIENT,

@@ -2,11 +2,12 @@
 
 use super::events::FirstPanic;
 use super::stats::Counter;
-use super::{SessionCacheMode, SessionContext, Side};
+use super::{SessionContext, Side};
 use crate::cache::{CacheInsert, RemoveReason, Terms};
 use crate::clock::Timestamp;
 use crate::error::AddError;
 use crate::session::{Header, Membership, Payload, Session, SessionIdContext};
+use crate::table::{Attempt, Hash, New, Unlinked};
 use std::sync::Arc;
 
 /// What adding a session did.
@@ -48,11 +49,27 @@ impl<T: Payload> SessionContext<T> {
     /// [`AddError`], with nothing changed.
     pub fn add_session(&self, session: Arc<Session<T>>) -> Result<Added<T>, AddError> {
         let terms = self.terms(&session, false);
-        Ok(match self.insert(session, terms)? {
+        Ok(match self.insert(session, terms, |old| old.to_arc())? {
             CacheInsert::Added => Added::Added,
             CacheInsert::Replaced(old) => Added::Replaced(old),
             CacheInsert::Unchanged => Added::Unchanged,
         })
+    }
+
+    /// As [`add_session`](Self::add_session), for a session that nobody else has yet and whose predecessor nobody asks for:
+    /// the shortest way, with one atomic instruction less to add and three less to replace. Whether another session had the
+    /// key and has left the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`], with nothing changed; the session is dropped.
+    pub fn add_new(&self, session: Session<T>) -> Result<bool, AddError> {
+        let terms = self.terms(&session, false);
+        self.check_weight(&session)?;
+        let hash = self.cache.hash_of(&session.key());
+        let session = New::of(session);
+        let prepare = || self.cache.prepare_new(session, terms);
+        Ok(matches!(self.insert_prepared(hash, terms, prepare, |_| ())?, CacheInsert::Replaced(())))
     }
 
     /// The store step of a handshake that has established a session, or of a ticket that was issued or received: adds
@@ -65,6 +82,21 @@ impl<T: Payload> SessionContext<T> {
     /// [`AddError`], with nothing changed and nobody told.
     pub fn store_session(&self, session: Arc<Session<T>>, side: Side) -> Result<Stored, AddError> {
         self.announce_session(session, side, true)
+    }
+
+    /// As [`store_session`](Self::store_session), for a session that nobody else has yet: see [`add_new`](Self::add_new).
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`], with nothing changed and nobody told; the session is dropped.
+    pub fn store_new(&self, session: Session<T>, side: Side) -> Result<Stored, AddError> {
+        let mode = self.mode();
+        let is_told = self.external.is_some() || self.events.on_new.is_some();
+        if is_told || !session.is_resumable() || !mode.stores_for(side) || !mode.stores_inside() {
+            return self.announce_session(Arc::new(session), side, true);
+        }
+        self.add_new(session)?;
+        Ok(Stored { internal: true, announced: false })
     }
 
     /// As [`store_session`](Self::store_session); a session for which `inside` is false is announced, and stays out of
@@ -81,12 +113,12 @@ impl<T: Payload> SessionContext<T> {
         }
         self.check_weight(&session)?;
         let external = self.external.as_deref();
-        let internal = inside && !mode.contains(SessionCacheMode::NO_INTERNAL_STORE);
+        let internal = inside && mode.stores_inside();
         if internal {
             // The membership is flagged before the external store is told: from the first instant in which two tiers
             // may hold the session, a take must win in both.
             let terms = self.terms(&session, external.is_some());
-            if matches!(self.insert(Arc::clone(&session), terms)?, CacheInsert::Unchanged)
+            if matches!(self.insert(Arc::clone(&session), terms, |_| ())?, CacheInsert::Unchanged)
                 && external.is_some()
             {
                 self.with_membership(&session, Header::set_external);
@@ -115,18 +147,35 @@ impl<T: Payload> SessionContext<T> {
         }
     }
 
-    /// Inserts, and announces what had to go.
+    /// Inserts, and announces what had to go. `replaced` is told what had the key.
     #[inline]
-    pub(super) fn insert(&self, session: Arc<Session<T>>, terms: Terms) -> Result<CacheInsert<T>, AddError> {
+    pub(super) fn insert<R>(
+        &self,
+        session: Arc<Session<T>>,
+        terms: Terms,
+        replaced: impl FnOnce(Unlinked<'_, T>) -> R,
+    ) -> Result<CacheInsert<R>, AddError> {
         self.check_weight(&session)?;
-        let mut departures = self.departures();
-        // Before the barrier of the pin, which would wait for it; and the bucket is on its way while the rest is done.
         let hash = self.cache.hash_of(&session.key());
+        self.insert_prepared(hash, terms, || self.cache.prepare(session, terms), replaced)
+    }
+
+    #[inline]
+    fn insert_prepared<R>(
+        &self,
+        hash: Hash,
+        terms: Terms,
+        prepare: impl FnOnce() -> Result<Attempt<T>, AddError>,
+        replaced: impl FnOnce(Unlinked<'_, T>) -> R,
+    ) -> Result<CacheInsert<R>, AddError> {
+        let mut departures = self.departures();
         let guard = self.pin();
+        // The bucket is on its way while the rest is done.
         self.cache.prefetch_bucket(hash, &guard);
         // Upkeep comes first: what has expired makes room, and what is added now is not removed by the same call.
         self.upkeep(terms.now, &mut departures, &guard);
-        let inserted = self.cache.insert(session, hash, terms, &mut departures, &guard);
+        let inserted = prepare()
+            .map(|attempt| self.cache.insert(attempt, hash, terms, &mut departures, &guard).map(replaced));
         self.counters.add(Counter::CacheFull, departures.evicted() as u64, guard.thread());
         drop(guard);
         self.announce(departures);

@@ -43,4 +43,4 @@ mod vector;
 pub(crate) use glance::Glance;
 pub(crate) use iter::Walk;
 pub(crate) use raw::{Hash, Miss};
-pub(crate) use table::{Attempt, Insertion, Member, Table, Unlinked};
+pub(crate) use table::{Attempt, Insertion, Member, New, Table, Unlinked};

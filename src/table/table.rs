@@ -41,6 +41,17 @@ pub(crate) struct Attempt<T: Payload> {
     _owns: PhantomData<Arc<Session<T>>>,
 }
 
+/// A session that nobody else has, and that is in no table therefore: while a table has it, it has a count of it.
+pub(crate) struct New<T>(Arc<Session<T>>);
+
+impl<T> New<T> {
+    // At once where it stays: whoever passes it on would copy it.
+    #[inline]
+    pub(crate) fn of(session: Session<T>) -> Self {
+        Self(Arc::new(session))
+    }
+}
+
 /// How an insert ended.
 pub(crate) enum Insertion<'g, T: Payload> {
     /// The key was absent; this is the header of the new membership.
@@ -99,12 +110,19 @@ impl<T: Payload> Table<T> {
     /// `None` when the address does not leave room for the tag.
     #[inline]
     pub(crate) fn prepare(&self, session: Arc<Session<T>>, terms: Membership) -> Option<Attempt<T>> {
-        let entry = if session.header().claim() {
-            // SAFETY: an Arc's pointer is not null.
-            unsafe { NonNull::new_unchecked(Arc::into_raw(session).cast_mut()) }.cast()
-        } else {
-            Forward::new(session).into_entry()
-        };
+        let entry =
+            if session.header().claim() { own_entry(session) } else { Forward::new(session).into_entry() };
+        Self::begin(entry, terms)
+    }
+
+    /// The same for a session that nobody else has: its header needs no claim.
+    #[inline]
+    pub(crate) fn prepare_new(&self, session: New<T>, terms: Membership) -> Option<Attempt<T>> {
+        Self::begin(own_entry(session.0), terms)
+    }
+
+    #[inline]
+    fn begin(entry: NonNull<Header>, terms: Membership) -> Option<Attempt<T>> {
         let attempt = Attempt { entry, _owns: PhantomData };
         attempt.header().begin_membership(terms);
         SlotWord::fits(entry).then_some(attempt)
@@ -311,7 +329,7 @@ impl<'g, T: Payload> Unlinked<'g, T> {
 }
 
 impl<T: Payload> Attempt<T> {
-    fn header(&self) -> &Header {
+    pub(crate) fn header(&self) -> &Header {
         // SAFETY: the attempt owns the entry.
         unsafe { self.entry.as_ref() }
     }
@@ -356,6 +374,13 @@ unsafe fn arc_of<T>(entry: Entry<'_>) -> Arc<Session<T>> {
         Arc::increment_strong_count(session);
         Arc::from_raw(session)
     }
+}
+
+/// A session's own header as an entry, which keeps the count of the `Arc`.
+#[inline]
+fn own_entry<T>(session: Arc<Session<T>>) -> NonNull<Header> {
+    // SAFETY: an Arc's pointer is not null.
+    unsafe { NonNull::new_unchecked(Arc::into_raw(session).cast_mut()) }.cast()
 }
 
 /// Ends a membership that a session's own header served.

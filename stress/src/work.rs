@@ -141,7 +141,7 @@ impl Worker<'_> {
     fn add(&mut self, context: &Context, key: SessionKey) {
         let seconds = 1 + self.random.below(60);
         let session = context.session(key).timeout(Duration::from_secs(seconds)).build(Canary::new());
-        _ = context.add_session(Arc::new(session));
+        _ = context.add_new(session);
     }
 
     /// Sessions that are not taken meanwhile, and may be in both contexts.

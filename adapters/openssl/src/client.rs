@@ -187,7 +187,7 @@ impl View {
             .timeout(life(version, ffi::ticket_lifetime(session), effective_timeout(&self.cache)))
             .build(Secret::from(session.to_der()?));
         // One that the cache refuses is not offered, and that is all.
-        _ = self.cache.store_session(Arc::new(kept), Side::Client);
+        _ = self.cache.store_new(kept, Side::Client);
         Ok(())
     }
 

@@ -122,7 +122,7 @@ impl View {
             .end_of_life(end_of_life)
             .build(payload);
         // One that the cache refuses cannot be resumed, and that is all.
-        _ = self.cache.store_session(Arc::new(session), Side::Server);
+        _ = self.cache.store_new(session, Side::Server);
         Ok(())
     }
 

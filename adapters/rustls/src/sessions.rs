@@ -110,9 +110,7 @@ impl ServerSessions {
             .id_context(self.id_context)
             .end_of_life(self.end_of_life())
             .build(value);
-        self.context
-            .store_session(Arc::new(session), Side::Server)
-            .is_ok_and(|stored| stored.internal || stored.announced)
+        self.context.store_new(session, Side::Server).is_ok_and(|stored| stored.internal || stored.announced)
     }
 
     /// A copy of the TLS 1.2 session with this id, which stays in the cache.

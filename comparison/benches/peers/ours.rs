@@ -4,7 +4,6 @@ use crate::load::{Item, NOW};
 use crate::worker::{PAYLOAD, Payload, Shared, Wanted, Worker};
 use resumption::{Guard, ManualClock, SessionContext, SessionKey, Tick, Timestamp, pin};
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The engine and its clock.
@@ -183,7 +182,7 @@ impl<H: Hold> Worker for OursWorker<'_, H> {
         let lifetime = Duration::from_secs(expiry.as_unix() - NOW.as_unix());
         let builder = self.ours.context.session(item.key).time(NOW).timeout(lifetime);
         let session = builder.id_context(self.wanted.policy).build(PAYLOAD);
-        assert!(self.ours.context.add_session(Arc::new(session)).is_ok(), "it fits");
+        assert!(self.ours.context.add_new(session).is_ok(), "it fits");
     }
 
     fn take(&mut self, item: &Item) -> u64 {
