@@ -49,8 +49,12 @@ impl Operations {
         operations
     }
 
+    fn new_session(&self, key: &SessionKey) -> resumption::Session<Payload> {
+        self.context.session(*key).id_context(self.policy).build([1; 200])
+    }
+
     fn session(&self, key: &SessionKey) -> Session {
-        Arc::new(self.context.session(*key).id_context(self.policy).build([1; 200]))
+        Arc::new(self.new_session(key))
     }
 
     fn add(&self, session: Session) -> bool {
@@ -119,6 +123,7 @@ impl Operations {
     /// Single use: a session is made, added and taken, by the default clock.
     pub(super) fn insert_and_take(&self, i: usize) -> bool {
         let key = &self.absent[i];
-        self.add(self.session(key)) && self.context.take(key, &self.policy).is_some()
+        self.context.add_new(self.new_session(key)) == Ok(false)
+            && self.context.take(key, &self.policy).is_some()
     }
 }

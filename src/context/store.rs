@@ -63,12 +63,17 @@ impl<T: Payload> SessionContext<T> {
     /// # Errors
     ///
     /// [`AddError`], with nothing changed; the session is dropped.
+    #[inline]
     pub fn add_new(&self, session: Session<T>) -> Result<bool, AddError> {
-        let terms = self.terms(&session, false);
-        self.check_weight(&session)?;
+        self.add_made(New::of(session))
+    }
+
+    fn add_made(&self, made: New<T>) -> Result<bool, AddError> {
+        let session = made.session();
+        let terms = self.terms(session, false);
+        self.check_weight(session)?;
         let hash = self.cache.hash_of(&session.key());
-        let session = New::of(session);
-        let prepare = || self.cache.prepare_new(session, terms);
+        let prepare = || self.cache.prepare_new(made, terms);
         Ok(matches!(self.insert_prepared(hash, terms, prepare, |_| ())?, CacheInsert::Replaced(())))
     }
 
@@ -89,13 +94,18 @@ impl<T: Payload> SessionContext<T> {
     /// # Errors
     ///
     /// [`AddError`], with nothing changed and nobody told; the session is dropped.
+    #[inline]
     pub fn store_new(&self, session: Session<T>, side: Side) -> Result<Stored, AddError> {
-        let mode = self.mode();
+        self.store_made(New::of(session), side)
+    }
+
+    fn store_made(&self, made: New<T>, side: Side) -> Result<Stored, AddError> {
+        let (mode, session) = (self.mode(), made.session());
         let is_told = self.external.is_some() || self.events.on_new.is_some();
         if is_told || !session.is_resumable() || !mode.stores_for(side) || !mode.stores_inside() {
-            return self.announce_session(Arc::new(session), side, true);
+            return self.announce_session(made.into_arc(), side, true);
         }
-        self.add_new(session)?;
+        self.add_made(made)?;
         Ok(Stored { internal: true, announced: false })
     }
 

@@ -45,10 +45,20 @@ pub(crate) struct Attempt<T: Payload> {
 pub(crate) struct New<T>(Arc<Session<T>>);
 
 impl<T> New<T> {
-    // At once where it stays: whoever passes it on would copy it.
-    #[inline]
+    /// To be called where the session is made, so that it is copied once: to where it stays.
+    #[inline(always)]
     pub(crate) fn of(session: Session<T>) -> Self {
         Self(Arc::new(session))
+    }
+
+    #[inline]
+    pub(crate) fn session(&self) -> &Session<T> {
+        &self.0
+    }
+
+    /// The session, to be shared.
+    pub(crate) fn into_arc(self) -> Arc<Session<T>> {
+        self.0
     }
 }
 
