@@ -7,8 +7,7 @@ mod counted;
 use common::{Bed, LIFE, Log, Tier, Told, key, www};
 use counted::{Counted, Live, alone, live};
 use resumption::{
-    AddError, Added, RemoveReason, Session, SessionCacheMode, SessionContext, SessionIdContext, Side, Stored,
-    idle,
+    AddError, Added, RemoveReason, Session, SessionCacheMode, SessionContext, Side, Stored, idle,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -57,16 +56,18 @@ fn it_expires_and_is_evicted_as_any_other() {
 
 #[test]
 fn one_that_is_too_large_is_dropped_and_nothing_changes() {
-    let limit = size_of::<Session<Vec<u8>>>() + 100;
-    let context = SessionContext::<Vec<u8>>::builder().max_session_bytes(limit).build().expect("memory");
-    let heavy = |bytes| context.session(key(1)).build(vec![0; bytes]);
-    assert_eq!(context.add_new(heavy(100)), Ok(false));
-    let refused = Err(AddError::TooLarge { weight: limit + 1, limit });
-    assert_eq!(context.add_new(heavy(101)), refused);
-    assert_eq!(context.store_new(heavy(101), Side::Server).map(|_| true), refused);
-    let guard = context.pin();
-    let kept = context.lookup(&key(1), &SessionIdContext::EMPTY, &guard).expect("the first");
-    assert_eq!(kept.payload().len(), 100);
+    let _alone = alone();
+    let counted = Arc::new(Live::default());
+    let limit = size_of::<Session<Counted>>();
+    let context =
+        |limit| SessionContext::<Counted>::builder().max_session_bytes(limit).build().expect("memory");
+    let (roomy, tight) = (context(limit), context(limit - 1));
+    let session = |context: &SessionContext<Counted>| context.session(key(1)).build(Counted::new(&counted));
+    assert_eq!(roomy.add_new(session(&roomy)), Ok(false));
+    let refused = AddError::TooLarge { weight: limit, limit: limit - 1 };
+    assert_eq!(tight.add_new(session(&tight)), Err(refused));
+    assert!(matches!(tight.store_new(session(&tight), Side::Server), Err(error) if error == refused));
+    assert_eq!((live(&counted), tight.stats().number), (1, 0));
 }
 
 /// What comes out of a cache and is nobody else's any more can go in again.
@@ -75,14 +76,13 @@ fn a_session_can_be_taken_out_and_be_new_again() {
     let bed = Bed::new();
     for _ in 0..100 {
         assert_eq!(bed.context.add_new(new(&bed, 1)), Ok(false));
-        let mut taken = bed.context.take(&key(1), &www()).expect("it was added");
-        let alone = loop {
-            match Arc::try_unwrap(taken) {
-                Ok(alone) => break alone,
-                Err(shared) => taken = shared,
-            }
+        let taken = bed.context.take(&key(1), &www()).expect("it was added");
+        let given_back = (0..1_000).any(|_| {
             idle();
-        };
+            Arc::strong_count(&taken) == 1
+        });
+        assert!(given_back, "the cache still counts what was taken");
+        let alone = Arc::into_inner(taken).expect("ours alone");
         // It was taken, and is not to be found; but it goes in.
         assert_eq!(bed.context.add_new(alone), Ok(false));
         assert_eq!((bed.held(), bed.find(&key(1))), (vec![1], None));
@@ -90,47 +90,68 @@ fn a_session_can_be_taken_out_and_be_new_again() {
     }
 }
 
-/// The store step: what is stored and who is told, beside what `store_session` does under the same mode.
-#[test]
-fn the_store_step_does_as_for_a_shared_session() {
-    for bits in [0, 1, 2, 3, 0x102, 0x202, 0x302, 0x402] {
-        for (side, listens, tiers) in [Side::Server, Side::Client]
-            .into_iter()
-            .flat_map(|side| [(side, false, false), (side, true, false), (side, false, true)])
-        {
-            let outcome = |step: fn(&SessionContext<u32>, Side) -> Stored| {
-                let (tier, log) = (Tier::default(), Log::default());
-                let mut builder = SessionContext::builder().mode(SessionCacheMode::from_bits(bits));
-                if listens {
-                    let log = log.clone();
-                    builder = builder.on_new(move |_, session| log.push(Told::New(*session.payload())));
-                }
-                if tiers {
-                    builder = builder.external(tier.clone());
-                }
-                let context = builder.build().expect("memory");
-                let stored = step(&context, side);
-                (stored, context.contains(&key(1)), log.take(), tier.calls())
-            };
-            let shared = outcome(|context, side| {
-                context.store_session(Arc::new(context.session(key(1)).build(1)), side).expect("it fits")
-            });
-            let alone = outcome(|context, side| {
-                context.store_new(context.session(key(1)).build(1), side).expect("it fits")
-            });
-            assert_eq!(alone, shared, "mode {bits:#x}, {side:?}, listens {listens}, tiers {tiers}");
+/// What a store step is made under.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    mode: u32,
+    side: Side,
+    listens: bool,
+    tiers: bool,
+    marked: bool,
+    fits: bool,
+}
+
+impl Case {
+    fn all() -> impl Iterator<Item = Self> {
+        let modes = [0, 1, 2, 3, 0x102, 0x202, 0x302, 0x402];
+        let bit = |case: u32, at: u32| case >> at & 1 != 0;
+        modes.into_iter().flat_map(move |mode| {
+            (0..32).map(move |case| Self {
+                mode,
+                side: if bit(case, 0) { Side::Client } else { Side::Server },
+                listens: bit(case, 1),
+                tiers: bit(case, 2),
+                marked: bit(case, 3),
+                fits: bit(case, 4),
+            })
+        })
+    }
+
+    /// What the step says, and what is to be seen afterwards.
+    fn outcome(
+        self,
+        step: impl FnOnce(&SessionContext<u32>, Session<u32>, Side) -> Result<Stored, AddError>,
+    ) -> impl PartialEq + std::fmt::Debug {
+        let (tier, log) = (Tier::default(), Log::default());
+        let mut builder = SessionContext::builder().mode(SessionCacheMode::from_bits(self.mode));
+        if self.listens {
+            let log = log.clone();
+            builder = builder.on_new(move |_, session| log.push(Told::New(*session.payload())));
         }
+        if self.tiers {
+            builder = builder.external(tier.clone());
+        }
+        if !self.fits {
+            builder = builder.max_session_bytes(size_of::<Session<u32>>() - 1);
+        }
+        let context = builder.build().expect("memory");
+        let session = context.session(key(1)).build(1);
+        if self.marked {
+            session.mark_not_resumable();
+        }
+        let stored = step(&context, session, self.side);
+        (stored, context.contains(&key(1)), log.take(), tier.calls())
     }
 }
 
-/// It stops before anything is stored, as for a shared session.
+/// The store step: what is stored and who is told, beside what `store_session` does.
 #[test]
-fn the_store_step_stops_at_a_marked_session() {
-    let bed = Bed::new();
-    let session = new(&bed, 1);
-    session.mark_not_resumable();
-    let stored = bed.context.store_new(session, Side::Server).expect("it fits");
-    assert_eq!((stored.internal, stored.announced, bed.held()), (false, false, vec![]));
+fn the_store_step_does_as_for_a_shared_session() {
+    for case in Case::all() {
+        let shared = case.outcome(|context, session, side| context.store_session(Arc::new(session), side));
+        let alone = case.outcome(|context, session, side| context.store_new(session, side));
+        assert_eq!(format!("{alone:?}"), format!("{shared:?}"), "{case:?}");
+    }
 }
 
 /// Of those that add under one key all but one replace, and what they replaced is freed.

@@ -56,9 +56,9 @@ impl<T: Payload> SessionContext<T> {
         })
     }
 
-    /// As [`add_session`](Self::add_session), for a session that nobody else has yet and whose predecessor nobody asks for:
-    /// the shortest way, with one atomic instruction less to add and three less to replace. Whether another session had the
-    /// key and has left the cache.
+    /// As [`add_session`](Self::add_session), for a session that nobody else has and whose predecessor nobody asks for: the
+    /// shortest way, with one atomic instruction less to add and three less to replace. Whether another session had the key
+    /// and has left the cache.
     ///
     /// # Errors
     ///
@@ -89,7 +89,8 @@ impl<T: Payload> SessionContext<T> {
         self.announce_session(session, side, true)
     }
 
-    /// As [`store_session`](Self::store_session), for a session that nobody else has yet: see [`add_new`](Self::add_new).
+    /// As [`store_session`](Self::store_session), for a session that nobody else has. Where nobody is told of it, no new
+    /// callback and no external store, this is [`add_new`](Self::add_new) with the checks of the store step.
     ///
     /// # Errors
     ///

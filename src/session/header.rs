@@ -8,8 +8,8 @@ use std::mem;
 /// The header of an entry. It is the first field of a [`Session`](super::Session), in the session's own allocation, so
 /// that a hit reads the bucket and this, and nothing else.
 ///
-/// A header serves one membership of one table at a time: [`claim`](Self::claim) takes it,
-/// [`release`](Self::release) gives it back after the grace period. A session that is added while its own header is
+/// A header serves one membership of one table at a time: [`claim`](Self::claim) takes it, unless the session is known to be
+/// in no table, and [`release`](Self::release) gives it back after the grace period. A session that is added while its own header is
 /// taken is represented by a forwarding entry, which has a header of its own.
 ///
 /// | field | written by | when |
@@ -257,7 +257,7 @@ impl Header {
         self.membership.store(0, Ordering::Release);
     }
 
-    /// Prepares a claimed header for its membership.
+    /// Prepares a header for its membership. Only for who has claimed it, or owns the session.
     pub(crate) fn begin_membership(&self, terms: Membership) {
         self.expiry.store(terms.expiry.ticks(), Ordering::Relaxed);
         self.mark.store(0, Ordering::Relaxed);

@@ -35,13 +35,14 @@ pub(crate) struct Unlinked<'g, T> {
     _session: PhantomData<&'g Session<T>>,
 }
 
-/// A session on its way into a table: a claimed header, or a forwarding entry. Dropping it gives both back.
+/// A session on its way into a table: a header that no other membership has, or a forwarding entry. Dropping it gives both back.
 pub(crate) struct Attempt<T: Payload> {
     entry: NonNull<Header>,
     _owns: PhantomData<Arc<Session<T>>>,
 }
 
-/// A session that nobody else has, and that is in no table therefore: while a table has it, it has a count of it.
+/// A session that nobody else has, and that is in no table therefore: a table has a count of each session in it, and gives
+/// the header of one that left back before it gives back the count. So its header needs no claim.
 pub(crate) struct New<T>(Arc<Session<T>>);
 
 impl<T> New<T> {
@@ -155,7 +156,7 @@ impl<T: Payload> Table<T> {
             // SAFETY: both are entries of this table's type.
             unsafe { std::ptr::eq(session_of::<T>(theirs), session_of::<T>(ours)) }
         };
-        // SAFETY: `prepare` checked that the entry fits; nobody but the attempt can reach it.
+        // SAFETY: `begin` checked that the entry fits; nobody but the attempt can reach it.
         match unsafe { self.raw.insert(hash, &key, attempt.entry, may_add, same, guard) } {
             RawInsert::Added => {
                 mem::forget(attempt);
@@ -357,7 +358,7 @@ impl<T: Payload> Drop for Attempt<T> {
 ///
 /// # Safety
 ///
-/// `entry` was made by `Table::<T>::prepare`.
+/// `entry` was made by `Table::<T>::prepare` or `prepare_new`.
 #[inline]
 unsafe fn session_of<'g, T>(entry: Entry<'g>) -> &'g Session<T> {
     if entry.header().is_forward() {
@@ -400,7 +401,7 @@ fn own_entry<T>(session: Arc<Session<T>>) -> NonNull<Header> {
 /// `entry` is a session's own header, claimed, and nobody can reach it through a table any more.
 unsafe fn release_own<T>(entry: NonNull<Header>) {
     prefetch_all(entry.cast::<Session<T>>().as_ptr());
-    // SAFETY: `prepare` got the pointer from Arc::into_raw, and this gives that count back.
+    // SAFETY: `own_entry` got the pointer from Arc::into_raw, and this gives that count back.
     let session = unsafe { Arc::from_raw(entry.cast::<Session<T>>().as_ptr()) };
     session.header().release();
 }

@@ -9,29 +9,49 @@ pub(super) fn candidates(line: &Line, tag: u16) -> u32 {
     use std::arch::asm;
     use std::arch::x86_64::_mm_set1_epi16;
     const { assert!(super::bucket::SLOTS == 6 && Line::SLOTS_AT == 16) };
+    // SAFETY: SSE2 is part of x86-64.
+    let tags = unsafe { _mm_set1_epi16(tag.cast_signed()) };
     let (four, two): (u32, u32);
     // Rust has no atomic load of 16 bytes, so the instructions are spelled out: two slots a load, of which the processor
     // reads at least the aligned words one by one and whole, as six relaxed loads would. A slot's tag is its highest 16
     // bits. The upper halves of the first four slots are put side by side; the masks take the highest bit of each half,
     // and of the last two slots.
-    // SAFETY: reads the 48 bytes of the slots and nothing else. A line is aligned to 64 bytes and its slots are the last
-    // 48, so each load is aligned. SSE2 is part of x86-64.
-    unsafe {
-        asm!(
-            "movaps {upper}, [{line} + 16]",
-            "shufps {upper}, [{line} + 32], 0xdd",
-            "pcmpeqw {upper}, {tags}",
-            "pcmpeqw {tags}, [{line} + 48]",
-            "movmskps {four:e}, {upper}",
-            "movmskpd {two:e}, {tags}",
-            line = in(reg) line,
-            upper = out(xmm_reg) _,
-            tags = inout(xmm_reg) _mm_set1_epi16(tag.cast_signed()) => _,
-            four = out(reg) four,
-            two = out(reg) two,
-            options(nostack, preserves_flags, readonly),
-        );
+    macro_rules! compare {
+        ($($instruction:literal)*) => {
+            // SAFETY: reads the 48 bytes of the slots and nothing else. A line is aligned to 64 bytes and its slots are the
+            // last 48, so each load is aligned. SSE2 is part of x86-64, and AVX is asked for where it is used.
+            unsafe {
+                asm!(
+                    $($instruction,)*
+                    line = in(reg) line,
+                    upper = out(xmm_reg) _,
+                    tags = inout(xmm_reg) tags => _,
+                    four = out(reg) four,
+                    two = out(reg) two,
+                    options(nostack, preserves_flags, readonly),
+                );
+            }
+        };
     }
+    #[cfg(not(target_feature = "avx"))]
+    compare!(
+        "movaps {upper}, [{line} + 16]"
+        "shufps {upper}, [{line} + 32], 0xdd"
+        "pcmpeqw {upper}, {tags}"
+        "pcmpeqw {tags}, [{line} + 48]"
+        "movmskps {four:e}, {upper}"
+        "movmskpd {two:e}, {tags}"
+    );
+    // The same, as everything around it is encoded then: some processors take long to go from one encoding to the other.
+    #[cfg(target_feature = "avx")]
+    compare!(
+        "vmovaps {upper}, [{line} + 16]"
+        "vshufps {upper}, {upper}, [{line} + 32], 0xdd"
+        "vpcmpeqw {upper}, {upper}, {tags}"
+        "vpcmpeqw {tags}, {tags}, [{line} + 48]"
+        "vmovmskps {four:e}, {upper}"
+        "vmovmskpd {two:e}, {tags}"
+    );
     four | two << 4
 }
 
@@ -93,14 +113,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_pairs_must_be_equal_in_every_byte() {
+    fn both_pairs_must_be_equal_in_every_bit() {
         let (a, b) = ([7; 32], [9; 32]);
         assert!(both_equal((&a, &a.clone()), (&b, &b.clone())));
-        for at in 0..32 {
+        for bit in 0..256 {
             let mut other = a;
-            other[at] ^= 0x80;
-            assert!(!both_equal((&a, &other), (&b, &b)), "byte {at} of the first");
-            assert!(!both_equal((&b, &b), (&other, &a)), "byte {at} of the second");
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(!both_equal((&a, &other), (&b, &b)), "bit {bit} of the first");
+            assert!(!both_equal((&b, &b), (&other, &a)), "bit {bit} of the second");
         }
     }
 }
