@@ -3,7 +3,7 @@
 //! TinyUFO and rustls' store not at all.
 
 use crate::caches::Quick;
-use crate::groups::Plan;
+use crate::groups::{OURS, Plan};
 use crate::load::{Item, LATER, NOW, items};
 use crate::maps::{Dash, Locking, Papaya, Scc, Unsynchronised};
 use crate::openssl::OpenSsl;
@@ -54,7 +54,7 @@ pub(crate) fn run(plan: &mut Plan, sessions: usize) {
 
     macro_rules! peer {
         ($name:expr, $cache:expr, |$c:ident| $len:expr) => {
-            if plan.fits($name, sessions) {
+            if plan.fit(&[(OURS, sessions), ($name, sessions)]) {
                 let $c = $cache;
                 $c.worker().fill(&all);
                 let insert = |item: &Item, expiry| $c.worker().insert(item, expiry);

@@ -28,7 +28,7 @@ const THREADS: [usize; 2] = [1, 2];
 const MOKA: &str = "moka";
 const QUICK: &str = "quick_cache";
 const TINY: &str = "TinyUFO";
-const OURS: &str = "our own cache";
+pub(crate) const OURS: &str = "our own cache";
 
 /// Runs the workloads and gathers the results.
 pub(crate) struct Plan {
@@ -106,20 +106,23 @@ impl Plan {
         }
     }
 
-    /// Whether a peer with so many sessions fits into memory; if not, says so in the notes.
-    pub(crate) fn fits(&mut self, peer: &str, sessions: usize) -> bool {
-        let bytes_each = match peer {
-            OPENSSL => 1200,
-            MOKA | QUICK | TINY | RUSTLS => 900,
-            _ => 450,
+    /// Whether these sides, with so many sessions each, fit into memory together; if not, says so in the notes.
+    pub(crate) fn fit(&mut self, sides: &[(&str, usize)]) -> bool {
+        let bytes = |&(side, sessions): &(&str, usize)| {
+            sessions as u64
+                * match side {
+                    OPENSSL => 1200,
+                    MOKA | QUICK | TINY | RUSTLS => 900,
+                    _ => 450,
+                }
         };
-        let fits = available() > sessions as u64 * bytes_each + (2 << 30);
-        if !fits {
-            self.results
-                .notes
-                .push(format!("{} sessions in {peer} do not fit into memory", thousands(sessions)));
+        let fit = available() > sides.iter().map(bytes).sum::<u64>() + (2 << 30);
+        if !fit {
+            let sides: Vec<_> =
+                sides.iter().map(|(side, n)| format!("{} in {side}", thousands(*n))).collect();
+            self.note(format!("{} sessions do not fit into memory", sides.join(" and ")));
         }
-        fits
+        fit
     }
 
     /// Lookups: nothing changes meanwhile.
@@ -157,7 +160,7 @@ impl Plan {
         self.lookups_of::<Quick>(QUICK, &load, &ours);
         self.lookups_of::<Tiny>(TINY, &load, &ours);
         self.lookups_of::<Rustls>(RUSTLS, &load, &ours);
-        if self.fits(OPENSSL, sessions) {
+        if self.fit(&[(OPENSSL, sessions)]) {
             let openssl = OpenSsl::new(sessions);
             openssl.worker().fill(&load.by_index());
             assert_eq!(openssl.len(), sessions);
@@ -218,7 +221,7 @@ impl Plan {
     /// Fills a peer and compares its lookups; returns it for more.
     fn lookups_of<P: Peer>(&mut self, peer: &'static str, load: &Load, ours: &Ours) -> Option<P> {
         let sessions = load.live.len();
-        if !self.fits(peer, sessions) {
+        if !self.fit(&[(peer, sessions)]) {
             return None;
         }
         let cache = P::new(sessions, false);
@@ -273,7 +276,7 @@ impl Plan {
         load: &Load,
         ours: &Ours,
     ) {
-        if !self.fits(peer, load.live.len()) {
+        if !self.fit(&[(peer, load.live.len())]) {
             return;
         }
         let cache = make();
@@ -320,7 +323,7 @@ impl Plan {
     ) {
         // OpenSSL's sessions are made beforehand, those of both halves.
         let most = if peer == OPENSSL { 2 * room } else { room };
-        if !self.fits(OURS, room) || !self.fits(peer, most) {
+        if !self.fit(&[(OURS, room), (peer, most)]) {
             return;
         }
         let cache = make();
@@ -367,7 +370,7 @@ impl Plan {
         old: &[Item],
         threads: usize,
     ) {
-        if !self.fits(OURS, old.len()) || !self.fits(peer, old.len()) {
+        if !self.fit(&[(OURS, old.len()), (peer, old.len())]) {
             return;
         }
         let cache = make();
