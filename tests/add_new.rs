@@ -121,7 +121,7 @@ impl Case {
     fn outcome(
         self,
         step: impl FnOnce(&SessionContext<u32>, Session<u32>, Side) -> Result<Stored, AddError>,
-    ) -> impl PartialEq + std::fmt::Debug {
+    ) -> String {
         let (tier, log) = (Tier::default(), Log::default());
         let mut builder = SessionContext::builder().mode(SessionCacheMode::from_bits(self.mode));
         if self.listens {
@@ -140,7 +140,7 @@ impl Case {
             session.mark_not_resumable();
         }
         let stored = step(&context, session, self.side);
-        (stored, context.contains(&key(1)), log.take(), tier.calls())
+        format!("{:?}", (stored, context.contains(&key(1)), log.take(), tier.calls()))
     }
 }
 
@@ -150,7 +150,7 @@ fn the_store_step_does_as_for_a_shared_session() {
     for case in Case::all() {
         let shared = case.outcome(|context, session, side| context.store_session(Arc::new(session), side));
         let alone = case.outcome(|context, session, side| context.store_new(session, side));
-        assert_eq!(format!("{alone:?}"), format!("{shared:?}"), "{case:?}");
+        assert_eq!(alone, shared, "{case:?}");
     }
 }
 

@@ -3,11 +3,12 @@
 use super::events::FirstPanic;
 use super::stats::Counter;
 use super::{SessionContext, Side};
-use crate::cache::{CacheInsert, RemoveReason, Terms};
+use crate::cache::{Cache, CacheInsert, RemoveReason, Terms};
 use crate::clock::Timestamp;
 use crate::error::AddError;
 use crate::session::{Header, Membership, Payload, Session, SessionIdContext};
-use crate::table::{Attempt, Hash, New, Unlinked};
+use crate::table::{Attempt, New, Unlinked};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// What adding a session did.
@@ -69,12 +70,9 @@ impl<T: Payload> SessionContext<T> {
     }
 
     fn add_made(&self, made: New<T>) -> Result<bool, AddError> {
-        let session = made.session();
-        let terms = self.terms(session, false);
-        self.check_weight(session)?;
-        let hash = self.cache.hash_of(&session.key());
-        let prepare = || self.cache.prepare_new(made, terms);
-        Ok(matches!(self.insert_prepared(hash, terms, prepare, |_| ())?, CacheInsert::Replaced(())))
+        let terms = self.terms(&made, false);
+        let inserted = self.insert_by(made, terms, Cache::prepare_new, |_| ())?;
+        Ok(matches!(inserted, CacheInsert::Replaced(())))
     }
 
     /// The store step of a handshake that has established a session, or of a ticket that was issued or received: adds
@@ -101,9 +99,9 @@ impl<T: Payload> SessionContext<T> {
     }
 
     fn store_made(&self, made: New<T>, side: Side) -> Result<Stored, AddError> {
-        let (mode, session) = (self.mode(), made.session());
+        let mode = self.mode();
         let is_told = self.external.is_some() || self.events.on_new.is_some();
-        if is_told || !session.is_resumable() || !mode.stores_for(side) || !mode.stores_inside() {
+        if is_told || !made.is_resumable() || !mode.stores_for(side) || !mode.stores_inside() {
             return self.announce_session(made.into_arc(), side, true);
         }
         self.add_made(made)?;
@@ -166,26 +164,27 @@ impl<T: Payload> SessionContext<T> {
         terms: Terms,
         replaced: impl FnOnce(Unlinked<'_, T>) -> R,
     ) -> Result<CacheInsert<R>, AddError> {
-        self.check_weight(&session)?;
-        let hash = self.cache.hash_of(&session.key());
-        self.insert_prepared(hash, terms, || self.cache.prepare(session, terms), replaced)
+        self.insert_by(session, terms, Cache::prepare, replaced)
     }
 
+    /// As [`insert`](Self::insert), for a session that is shared or is not, and is prepared as such.
     #[inline]
-    fn insert_prepared<R>(
+    fn insert_by<S: Deref<Target = Session<T>>, R>(
         &self,
-        hash: Hash,
+        session: S,
         terms: Terms,
-        prepare: impl FnOnce() -> Result<Attempt<T>, AddError>,
+        prepare: impl FnOnce(&Cache<T>, S, Terms) -> Result<Attempt<T>, AddError>,
         replaced: impl FnOnce(Unlinked<'_, T>) -> R,
     ) -> Result<CacheInsert<R>, AddError> {
+        self.check_weight(&session)?;
+        let hash = self.cache.hash_of(&session.key());
         let mut departures = self.departures();
         let guard = self.pin();
         // The bucket is on its way while the rest is done.
         self.cache.prefetch_bucket(hash, &guard);
         // Upkeep comes first: what has expired makes room, and what is added now is not removed by the same call.
         self.upkeep(terms.now, &mut departures, &guard);
-        let inserted = prepare()
+        let inserted = prepare(&self.cache, session, terms)
             .map(|attempt| self.cache.insert(attempt, hash, terms, &mut departures, &guard).map(replaced));
         self.counters.add(Counter::CacheFull, departures.evicted() as u64, guard.thread());
         drop(guard);

@@ -9,8 +9,8 @@ use std::mem;
 /// that a hit reads the bucket and this, and nothing else.
 ///
 /// A header serves one membership of one table at a time: [`claim`](Self::claim) takes it, unless the session is known to be
-/// in no table, and [`release`](Self::release) gives it back after the grace period. A session that is added while its own header is
-/// taken is represented by a forwarding entry, which has a header of its own.
+/// in no table, and [`release`](Self::release) gives it back after the grace period. A session that is added while its own
+/// header is taken is represented by a forwarding entry, which has a header of its own.
 ///
 /// | field | written by | when |
 /// |---|---|---|

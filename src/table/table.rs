@@ -13,6 +13,7 @@ use ahash::RandomState;
 use std::marker::PhantomData;
 use std::mem;
 use std::num::NonZeroU64;
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -52,14 +53,18 @@ impl<T> New<T> {
         Self(Arc::new(session))
     }
 
-    #[inline]
-    pub(crate) fn session(&self) -> &Session<T> {
-        &self.0
-    }
-
     /// The session, to be shared.
     pub(crate) fn into_arc(self) -> Arc<Session<T>> {
         self.0
+    }
+}
+
+impl<T> Deref for New<T> {
+    type Target = Session<T>;
+
+    #[inline]
+    fn deref(&self) -> &Session<T> {
+        &self.0
     }
 }
 
